@@ -1,0 +1,278 @@
+"""The command line: one sub-command a stage, the same strings in the Snakefile and in dvc.yaml.
+
+Heavy modules are imported inside the functions that need them: `georelay plan` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Callable, Sequence
+
+import georelay
+from georelay.errors import UserError
+from georelay.files import digest, read_json, sha256_file, write_json
+from georelay.params import PARAMS, load_params, lookup, rows
+from georelay.plan import card_path, plan_path, predict_key, raw_folder, run_fingerprint, source_key, task_key, write_plans
+from georelay.settings import Params, Row
+from georelay.stage import Stage, run_stage, say
+
+ROOT = Path(".")
+GIGABYTE = 1_000_000_000
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Make or download the rasters of a source."""
+    params = load_params()
+    source = lookup(params.sources, arguments.source, f"{PARAMS}: sources", "source")
+
+    def compute() -> None:
+        from georelay.sources.catalog import fetch_source
+
+        fetch_source(arguments.source, source, Path("data/raw"))
+
+    run_stage(Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], digest(source_key(params, arguments.source))))
+
+
+def tile(arguments: argparse.Namespace) -> None:
+    """Cut the rasters of a task into one Zarr store."""
+    params, name = load_params(), arguments.task
+    task = lookup(params.tasks, name, f"{PARAMS}: tasks", "task")
+    folder, card = raw_folder(task.source), card_path(name)
+    receipt_digest = sha256_file(_existing(folder / "receipt.json", f"georelay fetch {task.source}"))
+    store = card.with_suffix(".zarr.zip")
+
+    def compute() -> None:
+        from georelay.sources.receipt import Receipt
+        from georelay.tiles.write import write_tiles
+
+        receipt = Receipt.read(folder)
+        receipt.require(folder)
+        bounds = params.tiling
+        facts = write_tiles(receipt, folder, name, task, store, memory_mb=bounds.memory_mb, workers=bounds.workers)
+        write_json(card, {**facts, "receipt": receipt_digest})
+
+    key = digest({**task_key(params, name), "receipt": receipt_digest})
+    run_stage(Stage("tile", name, compute, [store, card], key))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Write results/plans: every number, class and digest that a row's runs depend on."""
+    params = load_params()
+    for name in arguments.experiments:
+        lookup(params.experiments, name, f"{PARAMS}: experiments", "experiment")
+    run_stage(Stage("plan", "", lambda: say(f"{len(write_plans(params, ROOT, arguments.experiments))} plans written")))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one row with one seed."""
+    facts, seed = _plan(arguments), arguments.seed
+    fingerprint = run_fingerprint(facts, seed)
+    folder = _run_folder(arguments)
+
+    def compute() -> None:
+        from georelay.train.run import train_run
+
+        train_run(facts, seed, ROOT, fingerprint)
+
+    names = ("history.csv", "metrics.json", "plan.json", "timing.json", "model.safetensors")
+    run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint))
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Predict every test scene of one run as a georeferenced map."""
+    facts = _plan(arguments)
+    weights = _existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
+
+    def compute() -> None:
+        from georelay.evaluate.predict import predict_run
+
+        predict_run(facts, arguments.seed, ROOT)
+
+    key = digest({**predict_key(facts), "weights": sha256_file(weights)})
+    outputs = [Path("results/maps") / arguments.experiment / f"seed{arguments.seed}"]
+    run_stage(Stage("predict", _subject(arguments), compute, outputs, key))
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Score the maps of one run against the labels."""
+    facts = _plan(arguments)
+
+    def compute() -> None:
+        from georelay.evaluate.scores import evaluate_run
+
+        evaluate_run(facts, arguments.seed, ROOT)
+
+    run_stage(Stage("evaluate", _subject(arguments), compute))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Write the table and the figures of a study."""
+    params, study = load_params(), arguments.study
+    table = _study_rows(params)
+    lookup(table, study, f"{PARAMS}: experiments", "study")
+
+    def compute() -> None:
+        from georelay.report.figures import draw_study
+        from georelay.report.tables import compare_study
+
+        settings = params.compare
+        compare_study(study, table[study], params.active.seeds, ROOT, resamples=settings.resamples, seed=settings.seed)
+        draw_study(study, table[study], params.active.seeds, ROOT, scenes=settings.scenes)
+
+    run_stage(Stage("compare", study, compute))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write results/report.html from the tables, figures and plans."""
+    params = load_params()
+
+    def compute() -> None:
+        from georelay.report.html import write_report
+
+        write_report(_active_studies(params), params.active.seeds, ROOT)
+
+    run_stage(Stage("report", "", compute))
+
+
+def track(arguments: argparse.Namespace) -> None:
+    """Import all runs into MLflow; running it again changes nothing."""
+    params = load_params()
+
+    def compute() -> None:
+        from georelay.track.mlflow import track_runs
+
+        track_runs(_active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
+
+    run_stage(Stage("track", "", compute))
+
+
+def schema(arguments: argparse.Namespace) -> None:
+    """Write the JSON schema of params.yaml for editors."""
+    from georelay.settings import Params
+
+    write_json(Path("workflow/schemas/params.schema.json"), Params.model_json_schema())
+
+
+def cache(arguments: argparse.Namespace) -> None:
+    """Look at the cache, check it, or make it smaller."""
+    from georelay.cache import Cache
+
+    store = Cache.here()
+    if arguments.action == "list":
+        for entry in store.entries():
+            print(f"{entry.size / 1e6:10.1f} MB {entry.seconds:8.1f} s  {entry.fingerprint[:12]}  {entry.label}")
+        print(f"{sum(entry.size for entry in store.entries()) / 1e6:10.1f} MB in {store.folder}")
+    elif arguments.action == "verify":
+        damaged = store.verify()
+        print("\n".join([*(f"dropped, damaged: {label}" for label in damaged), f"{len(list(store.entries()))} entries are whole"]))
+    else:
+        print(f"{store.prune(int(arguments.keep * GIGABYTE)) / 1e6:.1f} MB freed")
+
+
+def _plan(arguments: argparse.Namespace) -> dict[str, object]:
+    path = _existing(plan_path(arguments.experiment), f"georelay plan {arguments.experiment}")
+    return dict(read_json(path))
+
+
+def _existing(path: Path, command: str) -> Path:
+    if not path.exists():
+        raise UserError("file is missing", path, f"`{command}` writes it")
+    return path
+
+
+def _subject(arguments: argparse.Namespace) -> str:
+    return f"{arguments.experiment} {arguments.seed}"
+
+
+def _run_folder(arguments: argparse.Namespace) -> Path:
+    return Path("results/runs") / arguments.experiment / f"seed{arguments.seed}"
+
+
+def _fact(row: Row) -> dict[str, object]:
+    names = {"experiment": "name", "study": "study", "parent": "parent", "why": "why", "method": "method", "task": "task"}
+    return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core}
+
+
+def _study_rows(params: Params) -> dict[str, list[dict[str, object]]]:
+    """Every study's rows: the active ones, or all of them where none is active."""
+    table: dict[str, list[dict[str, object]]] = {}
+    chosen = rows(params)
+    active = {row.study for row in chosen}
+    for row in [*chosen, *(row for row in rows(params, active=False) if row.study not in active)]:
+        table.setdefault(row.study, []).append(_fact(row))
+    return table
+
+
+def _active_studies(params: Params) -> dict[str, list[dict[str, object]]]:
+    return {study: table for study, table in _study_rows(params).items() if study in params.active.studies}
+
+
+COMMANDS: dict[Callable[[argparse.Namespace], None], Sequence[str]] = {
+    fetch: ("source",),
+    tile: ("task",),
+    plan: ("experiments*",),
+    train: ("experiment", "seed"),
+    predict: ("experiment", "seed"),
+    evaluate: ("experiment", "seed"),
+    compare: ("study",),
+    report: (),
+    track: (),
+    schema: (),
+    cache: ("action",),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line as argparse sees it."""
+    top = argparse.ArgumentParser(prog="georelay", description=georelay.__doc__)
+    top.add_argument("--version", action="version", version=georelay.__version__)
+    commands = top.add_subparsers(required=True, metavar="stage")
+    for function, words in COMMANDS.items():
+        command = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        command.set_defaults(function=function)
+        for word in words:
+            _add_word(command, word)
+    return top
+
+
+def _add_word(command: argparse.ArgumentParser, word: str) -> None:
+    if word == "seed":
+        command.add_argument(word, type=int)
+    elif word == "action":
+        command.add_argument(word, choices=("list", "verify", "prune"))
+        command.add_argument("--keep", type=float, default=0.0, metavar="GB", help="prune: how much may stay")
+    elif word.endswith("*"):
+        command.add_argument(word.rstrip("*"), nargs="*")
+    else:
+        command.add_argument(word)
+
+
+def _refuse_foreign_code() -> None:
+    """Under `dvc exp run --temp` an editable install would run another checkout's code on this one's files."""
+    here, ours = Path("src/georelay").resolve(), Path(georelay.__file__).resolve().parent
+    if here.is_dir() and here != ours:
+        hint = f"set PYTHONPATH={here.parent}, or install this checkout: pip install -e ."
+        raise UserError(f"this folder has its own src/georelay, but the code of {ours} is running", here, hint)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one sub-command; 2 for what a person can mend."""
+    arguments = parser().parse_args(words)
+    try:
+        _refuse_foreign_code()
+        arguments.function(arguments)
+    except UserError as error:
+        print(f"georelay: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("georelay: interrupted; the same command goes on from where it can", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != 28:  # ENOSPC
+            raise
+        print(f"georelay: {error.filename or Path.cwd()}: the disk is full\n  free some space and run the same command again", file=sys.stderr)
+        return 2
+    return 0

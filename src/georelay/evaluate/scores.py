@@ -1,0 +1,180 @@
+"""Scores of one run: its maps against the labels, scene by scene, as integers first and ratios after.
+
+results/scores/<experiment>/seed<k>.csv holds the confusion of every scene (cells that are zero are left out) and is what
+comparisons are computed from; the JSON beside it holds the scores for people, with null where a class is absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+
+from georelay.errors import UserError
+from georelay.evaluate.confusion import class_f1, class_iou, count_confusion, mean_iou, mean_present, overall_accuracy
+from georelay.files import read_json, sha256_file, write_json, write_text
+from georelay.geo.grid import Grid
+from georelay.geo.raster import open_grid, read_window
+from georelay.sources.receipt import Receipt, Scene
+
+HEADER = ("scene", "truth", "predicted", "count")
+STRIP_PIXELS = 1 << 22  # a scene is read in strips of whole rows, so that its size does not matter
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one run scored: class and scene names, and a confusion matrix per scene."""
+
+    classes: tuple[str, ...]
+    scenes: tuple[str, ...]
+    confusions: np.ndarray  # [scene, truth, predicted], int64
+
+    @property
+    def pooled(self) -> np.ndarray:
+        """The sum over scenes, from which the run's scores come."""
+        return np.asarray(self.confusions.sum(0))
+
+
+def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
+    """Score the maps of one run and write its two scores files."""
+    folder = root / "results/maps" / plan["experiment"] / f"seed{seed}"
+    files = _map_files(folder)
+    raw = root / plan["source"]["folder"]
+    scenes = Receipt.read(raw).select("test", plan["test_domain"])
+    _require_same_scenes(files, scenes, folder / "maps.json")
+    command = f"georelay predict {plan['experiment']} {seed}"
+    confusions = [
+        _confusion_of_scene(_intact_map(folder, files[s.name], command), raw / s.label, len(plan["classes"]), plan["ignore"])
+        for s in scenes
+    ]
+    names = tuple(scene.name for scene in scenes)
+    write_scores(Scores(tuple(plan["classes"]), names, np.stack(confusions)), plan["experiment"], seed, root)
+
+
+def _map_files(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    path = folder / "maps.json"
+    listing = read_json(path)
+    try:
+        return {name: {"file": str(entry["file"]), "sha256": str(entry["sha256"])} for name, entry in listing["scenes"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise UserError("does not list maps with file and sha256", path, "delete the folder and predict again") from None
+
+
+def _require_same_scenes(files: Mapping[str, Any], scenes: list[Scene], where: Path) -> None:
+    """All test scenes are scored and nothing else: a score over fewer scenes is another score."""
+    expected = {scene.name for scene in scenes}
+    if not expected:
+        raise UserError("the source has no test scenes in the plan's test domain", where)
+    odd = {"lacks": sorted(expected - set(files)), "has besides": sorted(set(files) - expected)}
+    if any(odd.values()):
+        said = "; ".join(f"{verb} {', '.join(names[:3])}" for verb, names in odd.items() if names)
+        raise UserError(f"{said} ({len(expected)} test scenes are expected)", where, "predict the run again")
+
+
+def _intact_map(folder: Path, entry: Mapping[str, str], command: str) -> Path:
+    path = folder / entry["file"]
+    if not path.is_file():
+        raise UserError("map is missing", path, f"delete {folder} and run `{command}`")
+    if sha256_file(path) != entry["sha256"]:
+        raise UserError("is not the map that was predicted (its sha256 differs)", path, f"delete it and run `{command}`")
+    return path
+
+
+def _confusion_of_scene(predicted: Path, label: Path, classes: int, ignore: int) -> np.ndarray:
+    grid = open_grid(predicted)
+    if difference := grid.difference(open_grid(label)):
+        raise UserError(f"does not lie on the grid of its label {label}: {difference}", predicted, "predict the run again")
+    total = np.zeros((classes, classes), np.int64)
+    for row, height in _strips(grid):
+        truth, guess = (read_window(path, row, 0, height, grid.width)[0] for path in (label, predicted))
+        total += _located(truth, guess, classes, ignore, predicted)
+    return total
+
+
+def _strips(grid: Grid) -> Iterator[tuple[int, int]]:
+    step = max(1, STRIP_PIXELS // grid.width)
+    yield from ((row, min(step, grid.height - row)) for row in range(0, grid.height, step))
+
+
+def _located(truth: np.ndarray, guess: np.ndarray, classes: int, ignore: int, where: Path) -> np.ndarray:
+    try:
+        return count_confusion(truth, guess, classes, ignore)
+    except UserError as error:
+        raise UserError(error.what, where, "check the classes of the task and the labels of the source") from None
+
+
+def scores_path(experiment: str, seed: int, root: Path) -> Path:
+    """Where a run's scores lie; the confusions are the CSV of the same name."""
+    return root / "results/scores" / experiment / f"seed{seed}.json"
+
+
+def write_scores(scores: Scores, experiment: str, seed: int, root: Path) -> None:
+    """Write the scores and the confusions they come from."""
+    path = scores_path(experiment, seed, root)
+    write_text(path.with_suffix(".csv"), _confusion_csv(scores))
+    write_json(path, {"experiment": experiment, "seed": seed, **summary(scores)})
+
+
+def summary(scores: Scores) -> dict[str, Any]:
+    """All ratios of a run as plain values; None where a class or a whole scene has nothing to count."""
+    pooled = scores.pooled
+    f1 = class_f1(pooled)
+    return {
+        "classes": list(scores.classes),
+        "pixels": int(pooled.sum()),
+        "miou": _plain(mean_iou(pooled)),
+        "oa": _plain(overall_accuracy(pooled)),
+        "macro_f1": _plain(mean_present(f1)),
+        "iou": dict(zip(scores.classes, map(_plain, class_iou(pooled)))),
+        "f1": dict(zip(scores.classes, map(_plain, f1))),
+        "scenes": {name: _scene_facts(cells) for name, cells in zip(scores.scenes, scores.confusions)},
+    }
+
+
+def _scene_facts(cells: np.ndarray) -> dict[str, Any]:
+    return {"pixels": int(cells.sum()), "miou": _plain(mean_iou(cells)), "oa": _plain(overall_accuracy(cells))}
+
+
+def _plain(value: Any) -> float | None:
+    # Nine digits: enough to tell any two confusions apart, few enough to be free of a last-bit difference.
+    return round(float(value), 9) if math.isfinite(value) else None
+
+
+def _confusion_csv(scores: Scores) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for scene, truth, guess in np.argwhere(scores.confusions):
+        count = int(scores.confusions[scene, truth, guess])
+        writer.writerow((scores.scenes[scene], scores.classes[truth], scores.classes[guess], count))
+    return text.getvalue()
+
+
+def read_scores(experiment: str, seed: int, root: Path) -> Scores | None:
+    """The stored confusions of a run; None when the run has not been evaluated."""
+    path = scores_path(experiment, seed, root)
+    if not path.is_file():
+        return None
+    facts = read_json(path)
+    try:
+        return _parse(facts, path.with_suffix(".csv").read_text())
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        hint = f"delete both and run `georelay evaluate {experiment} {seed}`"
+        raise UserError(f"scores and confusions do not fit together ({error})", path, hint) from None
+
+
+def _parse(facts: Mapping[str, Any], text: str) -> Scores:
+    classes, scenes = tuple(facts["classes"]), tuple(sorted(facts["scenes"]))
+    place = {name: index for index, name in enumerate(classes)}
+    scene_place = {name: index for index, name in enumerate(scenes)}
+    confusions = np.zeros((len(scenes), len(classes), len(classes)), np.int64)
+    for row in csv.DictReader(io.StringIO(text)):
+        confusions[scene_place[row["scene"]], place[row["truth"]], place[row["predicted"]]] = int(row["count"])
+    if int(confusions.sum()) != facts["pixels"]:
+        raise ValueError(f"{confusions.sum()} pixels in the CSV, {facts['pixels']} in the JSON")
+    return Scores(classes, scenes, confusions)

@@ -1,0 +1,1 @@
+"""Networks: timm backbones behind one interface, decoders, the student made of both, averaging and weight files."""

@@ -1,0 +1,1 @@
+"""Decoders: from features at several strides to class logits at one."""

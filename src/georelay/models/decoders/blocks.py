@@ -1,0 +1,33 @@
+"""What decoders share: the unit of convolution, normalisation and activation, and resizing one map onto another."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution without bias, BatchNorm, ReLU; the size of the map is kept."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__()
+        self.add_module("conv", conv)
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("act", nn.ReLU(inplace=True))
+
+
+def classifier(in_channels: int, classes: int) -> nn.Conv2d:
+    """The last 1x1 convolution; it starts near zero, so that training starts from even odds."""
+    conv = nn.Conv2d(in_channels, classes, 1)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+def resize(source: Tensor, target: Tensor) -> Tensor:
+    """`source` on the grid of `target`, bilinear, pixels as areas."""
+    if source.shape[-2:] == target.shape[-2:]:
+        return source
+    return F.interpolate(source, size=target.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,41 @@
+"""The light default decoder: a feature pyramid summed from coarse to fine, one 3x3 unit, one classifier."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from georelay.models.decoders.blocks import ConvUnit, classifier, resize
+
+# A transformer's maps share one coarse stride; its sum is brought to this one before the 3x3 unit.
+FINE_STRIDE = 4
+
+
+class FpnDecoder(nn.Module):
+    """Feature maps, finest first, to class logits at `stride`."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.enlarge = max(1, strides[0] // FINE_STRIDE) if strides[0] == strides[-1] else 1
+        self.stride = strides[0] // self.enlarge
+        self.laterals = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.smooth = ConvUnit(width, width, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classify = classifier(width, classes)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Class logits (B, classes, H / stride, W / stride)."""
+        logits: Tensor = self.classify(self.dropout(self.smooth(self.fuse(maps))))
+        return logits
+
+    def fuse(self, maps: Sequence[Tensor]) -> Tensor:
+        """The pyramid's finest map."""
+        levels = [lateral(map_) for lateral, map_ in zip(self.laterals, maps)]
+        top = levels[-1]
+        for level in reversed(levels[:-1]):
+            top = level + resize(top, level)
+        if self.enlarge == 1:
+            return top
+        return F.interpolate(top, scale_factor=self.enlarge, mode="bilinear", align_corners=False)

@@ -1,0 +1,32 @@
+"""The SegFormer head: every level to one width and the finest grid, concatenated, fused by 1x1 convolutions.
+
+Written from its description (Xie et al., NeurIPS 2021, section 3.2), as the public segmentation libraries build it.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from georelay.models.decoders.blocks import ConvUnit, classifier, resize
+
+
+class SegformerDecoder(nn.Module):
+    """Feature maps, finest first, to class logits at the finest stride."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.stride = strides[0]
+        self.levels = nn.ModuleList(ConvUnit(count, width, 1) for count in channels)
+        self.fusion = ConvUnit(width * len(channels), width, 1)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classify = classifier(width, classes)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Class logits (B, classes, H / stride, W / stride)."""
+        levels = [unit(map_) for unit, map_ in zip(self.levels, maps)]
+        fused = self.fusion(torch.cat([resize(level, levels[0]) for level in levels], dim=1))
+        logits: Tensor = self.classify(self.dropout(fused))
+        return logits

@@ -1,0 +1,39 @@
+"""The running average of a network's weights (Polyak averaging), kept beside it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+
+class Average(nn.Module):
+    """A copy of a network that follows it: average <- r * average + (1 - r) * network, buffers alike.
+
+    r = min(1 - 1 / (step + 1), decay): step 0 copies, the first steps are a plain mean, then the decay holds.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.network = deepcopy(network).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Follow the network after optimiser step `step`, counted from 0."""
+        keep = min(1 - 1 / (step + 1), self.decay)
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        real = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in real], [theirs for _, theirs in real], 1 - keep)
+        for mine, theirs in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)  # counters, such as BatchNorm's number of batches
+
+    def train(self, mode: bool = True) -> Average:
+        """An average is never in training mode."""
+        return super().train(False)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*(parameter.data for parameter in network.parameters()), *network.buffers()]

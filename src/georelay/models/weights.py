@@ -1,0 +1,70 @@
+"""Weight files: safetensors with the facts they were trained under, every key compared, nothing loaded by half."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Mapping
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from georelay.errors import UserError
+from georelay.files import canonical_json, replacing
+
+# One entry with all facts: safetensors writes several in no fixed order, and equal runs must give equal bytes.
+FACTS = "georelay"
+NAMED = 4  # keys named in a message; the rest are counted
+
+
+def save_weights(path: Path, module: nn.Module, facts: Mapping[str, Any]) -> None:
+    """Write a module's weights and the facts that a reader must agree with."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={FACTS: canonical_json(facts)})
+
+
+def load_weights(path: Path, module: nn.Module, facts: Mapping[str, Any] | None = None) -> None:
+    """Load a weight file into a module; other keys, shapes or facts than expected are refused."""
+    tensors, found = read_weights(path)
+    for name, value in (facts or {}).items():
+        if found.get(name) != value:
+            hint = "train again with this plan, or predict with the plan the weights were trained with"
+            raise UserError(f"weights were trained with {name} {_short(found.get(name))}, not {_short(value)}", path, hint)
+    require_keys(path, module, tensors)
+    module.load_state_dict(tensors)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of a weight file."""
+    if not Path(path).is_file():
+        raise UserError("weight file is missing", path, "run the stage that writes it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, facts
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"not a whole safetensors file ({error})", path, "delete it and run the stage that writes it") from None
+
+
+def require_keys(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Every tensor of the module is in the file with its shape, and no other."""
+    expected = module.state_dict()
+    complaints = [
+        _listed("missing", [name for name in expected if name not in tensors]),
+        _listed("unexpected", [name for name in tensors if name not in expected]),
+        _listed("of another shape", [n for n in expected if n in tensors and expected[n].shape != tensors[n].shape]),
+    ]
+    if any(complaints):
+        raise UserError(f"weights do not fit the network: {'; '.join(filter(None, complaints))}", path)
+
+
+def _listed(what: str, names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{what} {', '.join(names[:NAMED])}{more}" if names else ""
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value)
+    return text if len(text) < 200 else f"{text[:200]}..."

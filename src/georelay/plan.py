@@ -1,0 +1,153 @@
+"""The resolver: one row of the experiments table becomes one JSON file that a run depends on, and nothing else.
+
+Light: no torch, numpy or zarr. It reads params.yaml, the cards that `fetch` and `tile` leave beside their stores,
+and the syntax trees of the Python files that a stage imports.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from georelay.codebase import code_digest
+from georelay.errors import UserError
+from georelay.files import digest, read_json, write_json
+from georelay.methods.options import METHODS
+from georelay.params import rows
+from georelay.settings import Params, Row
+
+# Libraries whose release can change the bits of a result.
+LIBRARIES = {
+    "fetch": ("numpy", "scipy", "rasterio"),
+    "tile": ("numpy", "rasterio", "zarr"),
+    "train": ("torch", "timm", "numpy"),
+    "predict": ("torch", "timm", "numpy", "rasterio"),
+}
+ROOTS = {
+    "fetch": ("georelay.sources.catalog",),
+    "tile": ("georelay.tiles.write",),
+    "train": ("georelay.train.run",),
+    "predict": ("georelay.evaluate.predict",),
+    "evaluate": ("georelay.evaluate.scores",),
+    "compare": ("georelay.report.tables", "georelay.report.figures"),
+    "report": ("georelay.report.html",),
+    "track": ("georelay.track.mlflow",),
+}
+
+
+@lru_cache
+def versions(stage: str) -> dict[str, str]:
+    """Releases of the libraries a stage's result depends on, and of Python."""
+    return {name: version(name) for name in LIBRARIES.get(stage, ())} | {"python": platform.python_version()}
+
+
+def stage_code(stage: str, method: str | None = None) -> str:
+    """Digest of the syntax trees behind a stage; a method's own module counts for its runs alone."""
+    extra = (METHODS[method].module,) if method and stage in ("train", "predict") else ()
+    return code_digest(ROOTS[stage] + extra)
+
+
+def device() -> str:
+    """The kind of processor a run will use under `device: auto`, told without importing torch."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
+    return "cuda" if Path("/dev/nvidia0").exists() and not hidden else "cpu"
+
+
+def source_key(params: Params, name: str) -> dict[str, Any]:
+    """What the rasters of a source depend on."""
+    return {"source": params.sources[name].model_dump(), "code": stage_code("fetch"), "versions": versions("fetch")}
+
+
+def task_key(params: Params, name: str) -> dict[str, Any]:
+    """What the tiles of a task depend on, but for the rasters."""
+    kept = {"source", "modalities", "tile", "stride", "split", "compression"}
+    settings = params.tasks[name].model_dump(include=kept)
+    return {"task": name, "settings": settings, "code": stage_code("tile"), "versions": versions("tile")}
+
+
+def row_key(row: Row, stage: str) -> dict[str, Any]:
+    """What a row's run (`train`) or maps (`predict`) depend on, but for the data: names and reasons do not count."""
+    facts = row.model_dump(exclude={"name", "parent", "why", "core", "study", "predict"})
+    settings = facts | ({"predict": row.predict.model_dump()} if stage == "predict" else {})
+    return {"settings": settings, "code": stage_code(stage, row.method), "versions": versions(stage)}
+
+
+def rule_digest(params: Params, stage: str, row: Row | None = None, name: str = "") -> str:
+    """For Snakemake's `params:`: changes when a stage must run again for reasons that no input file shows."""
+    if stage == "fetch":
+        return digest(source_key(params, name))
+    if stage == "tile":
+        return digest(task_key(params, name))
+    return digest(row_key(row, stage) if row else stage_code(stage))
+
+
+def raw_folder(source: str) -> Path:
+    """Where a source's rasters lie."""
+    return Path("data/raw") / source
+
+
+def card_path(task: str) -> Path:
+    """The small JSON beside a tile store that says what is in it."""
+    return Path("results/tiles") / f"{task}.json"
+
+
+def plan_path(experiment: str) -> Path:
+    """Where a row's plan lies."""
+    return Path("results/plans") / f"{experiment}.json"
+
+
+def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
+    """Every number, class and digest that a row's runs depend on."""
+    card, source = _read_card(root / card_path(row.task)), params.tasks[row.task].source
+    for key in ("train_domain", "test_domain"):
+        if getattr(row, key) not in card["domains"]:
+            where = f"params.yaml: experiments.{row.name}.{key}"
+            raise UserError(f'task {row.task} has no domain "{getattr(row, key)}"', where, f"known: {', '.join(card['domains'])}")
+    settings = {key: getattr(row, key).model_dump() for key in ("model", "train", "augment", "predict")}
+    return {
+        "experiment": row.name,
+        "method": row.method,
+        "task": row.task,
+        **{key: getattr(row, key) for key in ("inputs", "labels", "train_domain", "test_domain")},
+        "classes": [entry["name"] for entry in card["classes"]],
+        "colours": [entry["colour"] for entry in card["classes"]],
+        "ignore": card["ignore"],
+        "modalities": {name: card["modalities"][name] for name in row.inputs},
+        "settings": settings | {"method": row.options},
+        "tiles": {"path": f"results/tiles/{row.task}.zarr.zip", "sha256": card["sha256"]},
+        "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"]},
+        "teachers": {},
+        "features": {},
+        "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
+        "versions": versions("train"),
+    }
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    return dict(read_json(path))
+
+
+def write_plans(params: Params, root: Path, names: list[str]) -> list[Path]:
+    """Write the plan of each named row, or of every active one."""
+    chosen = [row for row in rows(params, active=not names) if not names or row.name in names]
+    for row in chosen:
+        write_json(root / plan_path(row.name), make_plan(params, row, root))
+    return [root / plan_path(row.name) for row in chosen]
+
+
+def run_fingerprint(plan: dict[str, Any], seed: int) -> str:
+    """Names a run's result by everything it depends on; a row's name and its prediction settings are not among it."""
+    kept = {key: value for key, value in plan.items() if key not in ("experiment", "source", "code")}
+    settings = {key: value for key, value in plan["settings"].items() if key != "predict"}
+    place = device() if plan["settings"]["train"]["device"] == "auto" else plan["settings"]["train"]["device"]
+    return digest({**kept, "settings": settings, "code": plan["code"]["train"], "seed": seed, "device": place})
+
+
+def predict_key(plan: dict[str, Any]) -> dict[str, Any]:
+    """What the maps of a run depend on beside its weights."""
+    kept = {key: plan[key] for key in ("source", "inputs", "test_domain", "modalities", "classes", "colours", "ignore")}
+    return {**kept, "predict": plan["settings"]["predict"], "code": plan["code"]["predict"], "versions": versions("predict")}

@@ -1,0 +1,56 @@
+"""Progress for long work: a bar when someone watches, a plain line now and then when no one does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+PLAIN_LINE_SECONDS = 10.0  # in an engine's log: often enough to see life, seldom enough to read
+
+
+class Progress:
+    """Counts towards a total and says how long is left."""
+
+    def __init__(self, label: str, total: int, unit: str = "") -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.started = 0, time.monotonic()
+        self.spoken = self.started
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            self._open_bar()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        elif kind is None and self.spoken > self.started:
+            self._say("done")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count some work as done; `note` stands behind the figures."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done, note=note)
+        elif time.monotonic() - self.spoken >= PLAIN_LINE_SECONDS:
+            self._say(note)
+
+    def _open_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+        # The terminal itself, not sys.stderr: a stage's log keeps no bars.
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit))
+        self.bar = Bar(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(file=sys.__stderr__))
+        self.bar.start()
+        self.task = self.bar.add_task(self.label, total=self.total, note="")
+
+    def _say(self, note: str) -> None:
+        self.spoken = time.monotonic()
+        elapsed = self.spoken - self.started
+        left = elapsed / self.done * (self.total - self.done) if self.done else float("nan")
+        text = f"{self.label}: {self.done}/{self.total} {self.unit} {elapsed:.0f} s, about {left:.0f} s left {note}"
+        print(" ".join(text.split()), file=sys.stderr, flush=True)

@@ -1,0 +1,231 @@
+"""A study as a table: each row's mIoU over seeds and its paired difference to the row it is `like`.
+
+results/tables/<study>.csv holds fractions for programs (an empty cell is a number that does not exist); the .md beside
+it holds points (x 100) for people, with children under their parent, IoU per class, and the definitions.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from georelay.evaluate.confusion import DEFINITIONS, class_f1, class_iou, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate.scores import Scores, read_scores
+from georelay.evaluate.statistics import NO_DIFFERENCE, Difference, Summary, paired_difference, summarise
+from georelay.files import write_text
+
+COLUMNS = ("row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p", "note")
+Row = Mapping[str, Any]
+Runs = Mapping[int, Scores]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a study's table; depth counts the ancestors that stand above it in the same table."""
+
+    row: str
+    parent: str | None
+    why: str
+    depth: int
+    seeds: tuple[int, ...]
+    summary: Summary
+    difference: Difference
+    notes: tuple[str, ...]
+
+
+def compare_study(
+    study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, *, resamples: int, seed: int
+) -> None:
+    """Write results/tables/<study>.csv and .md from the scores of the study's runs."""
+    runs = {row["experiment"]: read_runs(row["experiment"], seeds, root) for row in rows}
+    lines = list(_lines(rows, runs, seeds, resamples, seed))
+    path = table_path(study, root)
+    write_text(path, _csv(lines))
+    write_text(path.with_suffix(".md"), _markdown(study, lines, runs, seeds, resamples))
+
+
+def table_path(study: str, root: Path) -> Path:
+    """Where a study's table lies; the readable form has the suffix .md."""
+    return root / "results/tables" / f"{study}.csv"
+
+
+def read_runs(experiment: str, seeds: Sequence[int], root: Path) -> dict[int, Scores]:
+    """The scores of a row's evaluated runs by seed; seeds without scores are left out."""
+    found = {seed: read_scores(experiment, seed, root) for seed in seeds}
+    return {seed: scores for seed, scores in found.items() if scores is not None}
+
+
+def families(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+    """Rows with their depth: every parent before its children, otherwise in the order given."""
+    names = {row["experiment"] for row in rows}
+
+    def descend(parent: str | None, depth: int) -> Iterator[tuple[int, Row]]:
+        for row in rows:
+            above = row["parent"] if row["parent"] in names else None
+            if above == parent:
+                yield depth, row
+                yield from descend(row["experiment"], depth + 1)
+
+    yield from descend(None, 0)
+
+
+def _lines(
+    rows: Sequence[Row], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int, seed: int
+) -> Iterator[Line]:
+    for depth, row in families(rows):
+        own, parent = runs[row["experiment"]], row["parent"]
+        summary = summarise([float(mean_iou(scores.pooled)) for scores in own.values()])
+        reason = _incomparable(own, parent, runs)
+        difference = NO_DIFFERENCE
+        if parent is not None and not reason:
+            difference = paired_difference(_cells(own), _cells(runs[parent]), resamples, seed)
+        notes = tuple(_notes(own, seeds, parent, reason, difference))
+        yield Line(row["experiment"], parent, row["why"], depth, tuple(own), summary, difference, notes)
+
+
+def _cells(runs: Runs) -> dict[int, np.ndarray]:
+    return {seed: scores.confusions for seed, scores in runs.items()}
+
+
+def _incomparable(own: Runs, parent: str | None, runs: Mapping[str, Runs]) -> str:
+    """Why a row cannot be paired with its parent; empty when it can."""
+    if parent is None or not own:
+        return ""
+    if parent not in runs:
+        return f"parent {parent} stands in another study"
+    if not set(own) & set(runs[parent]):
+        return f"no seed in common with {parent}"
+    keys = {(scores.classes, scores.scenes) for scores in [*own.values(), *runs[parent].values()]}
+    return f"tested on other scenes or classes than {parent}" if len(keys) > 1 else ""
+
+
+def _notes(own: Runs, seeds: Sequence[int], parent: str | None, reason: str, difference: Difference) -> Iterator[str]:
+    missing = [str(seed) for seed in seeds if seed not in own]
+    if not own:
+        yield "no runs"
+        return
+    if missing:
+        yield f"{'seed' if len(missing) == 1 else 'seeds'} {', '.join(missing)} missing"
+    if reason:
+        yield reason
+    elif parent is not None and len(difference.seeds) == 1:
+        yield "one pair: the interval covers test scenes only, and there is no p"
+    elif parent is not None and len(difference.seeds) < len(own):
+        yield f"difference over seeds {', '.join(map(str, difference.seeds))}"
+
+
+def _csv(lines: Sequence[Line]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for line in lines:
+        gap = line.difference
+        numbers = [_fraction(value) for value in (line.summary.mean, line.summary.sd, gap.mean, gap.low, gap.high)]
+        p = "" if math.isnan(gap.p) else f"{gap.p:.4g}"
+        writer.writerow([line.row, line.parent or "", line.why, line.summary.n, *numbers, p, "; ".join(line.notes)])
+    return text.getvalue()
+
+
+def _fraction(value: float) -> str:
+    return "" if math.isnan(value) else f"{round(value, 6) + 0.0:.6f}"  # + 0.0: no "-0.000000"
+
+
+def read_table(study: str, root: Path) -> list[dict[str, Any]]:
+    """The rows of a study's CSV with numbers as numbers: NaN where a cell is empty."""
+    text = table_path(study, root).read_text()
+    numeric = {"mean", "sd", "difference", "low", "high", "p"}
+    parse = {name: (lambda cell: float(cell or "nan")) if name in numeric else str for name in COLUMNS}
+    return [{**{name: parse[name](row[name]) for name in COLUMNS}, "n": int(row["n"])} for row in csv.DictReader(io.StringIO(text))]
+
+
+def points(value: float, sign: bool = False) -> str:
+    """A fraction as points: 0.5123 is 51.2; a dash where there is no number."""
+    return "–" if math.isnan(value) else f"{100 * value:{'+' if sign else ''}.1f}".replace("-", "−")
+
+
+def spread(mean: float, sd: float) -> str:
+    """Mean and standard deviation in points; the mean alone where one value has no spread."""
+    return points(mean) if math.isnan(sd) else f"{points(mean)} ± {points(sd)}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval in points, empty where there is none."""
+    return "" if math.isnan(low) else f"[{points(low, True)}, {points(high, True)}]"
+
+
+def p_value(p: float) -> str:
+    """A p-value with the digits that mean something."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def indent(name: str, depth: int) -> str:
+    """A row's name under its parent's."""
+    return f"{'↳' * depth} {name}" if depth else name
+
+
+def _markdown(
+    study: str, lines: Sequence[Line], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int
+) -> str:
+    parts = [
+        f"# Study {study}",
+        f"mIoU in points (x 100), mean ± standard deviation over seeds {', '.join(map(str, seeds))}; "
+        "Δ is the paired difference to the row above that it is indented under, with its 95 % interval.",
+        _grid(["row", "n", "mIoU", "Δ", "95 % interval", "p", "why"], [_main_cells(line) for line in lines]),
+        _note_list(lines),
+        "## IoU per class",
+        "Mean over seeds, in points. – is a class that is in no counted pixel of the test scenes, or a row without runs.",
+        *(_grid(head, body) for head, body in class_tables([line.row for line in lines], runs)),
+        "## Definitions",
+        definitions(resamples),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _main_cells(line: Line) -> list[str]:
+    gap = line.difference
+    name = indent(line.row, line.depth)
+    numbers = [spread(line.summary.mean, line.summary.sd), points(gap.mean, True), interval(gap.low, gap.high), p_value(gap.p)]
+    return [name, str(line.summary.n), *numbers, line.why]
+
+
+def _note_list(lines: Sequence[Line]) -> str:
+    return "\n".join(f"- {line.row}: {note}" for line in lines for note in line.notes)
+
+
+def class_tables(names: Sequence[str], runs: Mapping[str, Runs]) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Header and cells of the per-class tables: one for every class list that occurs among the rows."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        for scores in list(runs[name].values())[:1]:
+            groups.setdefault(scores.classes, []).append(name)
+    for classes, members in groups.items():
+        yield ["row", *classes, "macro F1", "OA"], [[name, *_class_cells(runs[name])] for name in members]
+
+
+def _class_cells(runs: Runs) -> list[str]:
+    pooled = np.stack([scores.pooled for scores in runs.values()])
+    columns = np.column_stack([class_iou(pooled), mean_present(class_f1(pooled)), overall_accuracy(pooled)])
+    return [points(float(value)) for value in mean_present(columns.T)]
+
+
+def definitions(resamples: int) -> str:
+    """What each number means, as a list."""
+    texts = DEFINITIONS | {
+        "n": "number of seeds with a finished, evaluated run",
+        "Δ": "this row minus its parent, paired by seed, mean over the seeds that both have",
+        "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), the seeds' part "
+        "stretched to the width of a t interval, since a plain bootstrap of 3 seeds covers far less than 95 %",
+        "p": "two-sided paired t-test over seeds, test scenes taken as given, not corrected for the number of rows",
+    }
+    return "\n".join(f"- **{name}**: {text}." for name, text in texts.items())
+
+
+def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, [":--" if name in ("row", "why") else "--:" for name in head], *body]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

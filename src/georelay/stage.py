@@ -1,0 +1,127 @@
+"""One way to run any stage: a log of its own, a lock, the cache before the work, and a clean end when interrupted."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, Iterator, TextIO
+
+from georelay.errors import UserError
+from georelay.files import remove
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work: what to call it, what it leaves, what it depends on, and how it is done."""
+
+    name: str
+    subject: str
+    compute: Callable[[], None]
+    outputs: list[Path] = field(default_factory=list)
+    fingerprint: str | None = None  # None: too cheap to be worth keeping
+
+    @property
+    def label(self) -> str:
+        """The stage as a person would name it."""
+        return f"{self.name} {self.subject}".strip()
+
+    @property
+    def log(self) -> Path:
+        """Where its log lies; the engines' `log:` names the same file."""
+        return Path("results/logs") / self.name / f"{self.subject.replace(' ', '/seed') or 'all'}.log"
+
+
+def run_stage(stage: Stage) -> None:
+    """Do the work of a stage, or restore it from the cache."""
+    with _locked(stage), _logged(stage.log), _interruptible():
+        if stage.fingerprint is None:
+            stage.compute()
+        else:
+            _restore_or_compute(stage, stage.fingerprint)
+
+
+def _restore_or_compute(stage: Stage, fingerprint: str) -> None:
+    from georelay.cache import Cache
+
+    cache = Cache.here()
+    for output in stage.outputs:
+        remove(output)  # nothing stale may stay beside what is restored or made
+    if entry := cache.restore(fingerprint):
+        say(f"{stage.label}: restored from the cache ({entry.seconds:.0f} s saved)")
+        return
+    started = time.monotonic()
+    stage.compute()
+    seconds = time.monotonic() - started
+    cache.save(fingerprint, stage.label, [output for output in stage.outputs if output.exists()], seconds)
+    say(f"{stage.label}: done in {seconds:.1f} s")
+
+
+def say(message: str) -> None:
+    """A line for people, beside the data and not in it."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _locked(stage: Stage) -> Iterator[None]:
+    """Only one process may run a stage of a checkout; the lock dies with its process."""
+    path = Path("results/.locks") / f"{stage.label.replace(' ', '-')}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"`georelay {stage.label}` is already running in this folder", Path.cwd(), "wait for it, or stop it") from None
+        yield
+
+
+class _Tee:
+    """Writes to the terminal and to the log; says of itself what the terminal says."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self.terminal, self.log = terminal, log
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        return self.terminal.write(text)
+
+    def flush(self) -> None:
+        self.log.flush()
+        self.terminal.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.terminal, name)
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stdout, stderr = sys.stdout, sys.stderr
+    with open(path, "w", encoding="utf-8") as log:
+        sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)  # type: ignore[assignment]
+        try:
+            yield
+        except BaseException as error:
+            log.write(f"{type(error).__name__}: {error}\n")
+            raise
+        finally:
+            sys.stdout, sys.stderr = stdout, stderr
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A cluster's SIGTERM ends a stage as Ctrl-C does: temporary files go, resume state stays."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,163 @@
+"""Scores of a run: whole road from maps on disk to the two files, and every way in which the maps can be wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from georelay.errors import UserError
+from georelay.evaluate import scores
+from georelay.evaluate.scores import evaluate_run, read_scores
+from georelay.files import sha256_file, write_json
+from georelay.geo.raster import write_cog, write_raster
+from georelay.sources.receipt import Receipt, Scene
+
+CLASSES = ("clear", "shadow", "cloud")
+COLOURS = ((90, 140, 70), (40, 40, 60), (240, 240, 240))
+IGNORE = 255
+PLACE: dict[str, Any] = {"transform": (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_000_000.0), "crs": "EPSG:32631"}
+PLAN: dict[str, Any] = {
+    "experiment": "student",
+    "classes": list(CLASSES),
+    "ignore": IGNORE,
+    "test_domain": "main",
+    "source": {"name": "clouds", "folder": "data/raw/clouds"},
+}
+TRUTH = {"test-000": [[0, 0], [1, IGNORE]], "test-001": [[1, 1], [0, 0]]}
+GUESS = {"test-000": [[0, 1], [1, 0]], "test-001": [[1, 0], [IGNORE, 0]]}
+
+
+def write_map(root: Path, name: str, labels: list[list[int]], **place: Any) -> None:
+    path = root / "results/maps/student/seed0" / f"{name}.tif"
+    layout = {**PLACE, **place, "nodata": IGNORE, "colours": COLOURS, "class_names": CLASSES}
+    write_cog(path, np.array(labels, np.uint8), **layout)
+    listing = path.with_name("maps.json")
+    known = json.loads(listing.read_text())["scenes"] if listing.exists() else {}
+    write_json(listing, {"scenes": {**known, name: {"file": path.name, "sha256": sha256_file(path)}}})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    raw = tmp_path / "data/raw/clouds"
+    scenes, files = [], {}
+    for name, labels in {**TRUTH, "train-000": [[0, 0], [0, 0]]}.items():
+        write_raster(raw / f"{name}.tif", np.array([labels], np.uint8), **PLACE, nodata=IGNORE)
+        files[f"{name}.tif"] = {"size": (raw / f"{name}.tif").stat().st_size, "sha256": sha256_file(raw / f"{name}.tif")}
+        scenes.append(Scene(name, name.split("-")[0], "main", {}, f"{name}.tif"))
+    classes = tuple({"name": name, "colour": list(colour)} for name, colour in zip(CLASSES, COLOURS))
+    Receipt("clouds", "synthetic", "CC0", None, classes, IGNORE, {}, PLACE["crs"], tuple(scenes), files).write(raw)
+    for name, guess in GUESS.items():
+        write_map(tmp_path, name, guess)
+    return tmp_path
+
+
+def test_scores_by_hand(root: Path) -> None:
+    evaluate_run(PLAN, 0, root)
+    facts = json.loads((root / "results/scores/student/seed0.json").read_text())
+    # test-000 counts 3 pixels [[1, 1], [0, 1]], test-001 counts 3 pixels [[1, 0], [1, 1]]; together [[2, 1], [1, 2]]
+    assert facts["pixels"] == 6
+    assert facts["iou"] == {"clear": 0.5, "shadow": 0.5, "cloud": None}
+    assert facts["f1"]["shadow"] == pytest.approx(2 / 3, abs=1e-8)
+    assert (facts["miou"], facts["oa"]) == (0.5, pytest.approx(4 / 6, abs=1e-8))
+    assert facts["scenes"]["test-000"] == {"pixels": 3, "miou": 0.5, "oa": pytest.approx(2 / 3, abs=1e-8)}
+
+
+def test_confusion_of_each_scene_is_written_without_zeros(root: Path) -> None:
+    evaluate_run(PLAN, 0, root)
+    lines = (root / "results/scores/student/seed0.csv").read_text().splitlines()
+    assert lines[0] == "scene,truth,predicted,count"
+    first = {"test-000,clear,clear,1", "test-000,clear,shadow,1", "test-000,shadow,shadow,1"}
+    assert set(lines[1:]) == first | {"test-001,clear,clear,1", "test-001,shadow,clear,1", "test-001,shadow,shadow,1"}
+
+
+def test_files_are_the_same_to_the_byte_and_read_back(root: Path) -> None:
+    evaluate_run(PLAN, 0, root)
+    before = {path.name: path.read_bytes() for path in (root / "results/scores/student").iterdir()}
+    evaluate_run(PLAN, 0, root)
+    assert before == {path.name: path.read_bytes() for path in (root / "results/scores/student").iterdir()}
+    stored = read_scores("student", 0, root)
+    assert stored is not None and stored.scenes == ("test-000", "test-001") and stored.classes == CLASSES
+    assert stored.pooled.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_strips_add_up_to_the_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate_run(PLAN, 0, root)
+    whole = (root / "results/scores/student/seed0.json").read_bytes()
+    monkeypatch.setattr(scores, "STRIP_PIXELS", 2)
+    evaluate_run(PLAN, 0, root)
+    assert (root / "results/scores/student/seed0.json").read_bytes() == whole
+
+
+def test_a_changed_map_is_refused(root: Path) -> None:
+    path = root / "results/maps/student/seed0/test-001.tif"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"test-001\.tif: is not the map that was predicted.*\n.*georelay predict student 0"):
+        evaluate_run(PLAN, 0, root)
+    assert not (root / "results/scores").exists()
+
+
+def test_a_missing_map_is_named(root: Path) -> None:
+    (root / "results/maps/student/seed0/test-000.tif").unlink()
+    with pytest.raises(UserError, match=r"test-000\.tif: map is missing"):
+        evaluate_run(PLAN, 0, root)
+
+
+@pytest.mark.parametrize(
+    ("place", "labels", "said"),
+    [
+        ({"crs": "EPSG:32632"}, GUESS["test-000"], "CRS EPSG:32632 against EPSG:32631"),
+        ({"transform": (10.0, 0.0, 500_010.0, 0.0, -10.0, 4_000_000.0)}, GUESS["test-000"], "transform"),
+        ({}, [[0, 1, 1], [1, 0, 1]], "size 3 x 2 against 2 x 2 pixels"),
+    ],
+)
+def test_a_map_on_another_grid_is_refused(root: Path, place: dict[str, Any], labels: list[list[int]], said: str) -> None:
+    write_map(root, "test-000", labels, **place)
+    with pytest.raises(UserError, match=f"does not lie on the grid of its label .*{said}"):
+        evaluate_run(PLAN, 0, root)
+
+
+def test_a_scene_without_a_map_or_a_map_without_a_scene_is_refused(root: Path) -> None:
+    path = root / "results/maps/student/seed0/maps.json"
+    listing = json.loads(path.read_text())["scenes"]
+    write_json(path, {"scenes": {"test-000": listing["test-000"], "train-000": listing["test-001"]}})
+    with pytest.raises(UserError, match=r"lacks test-001; has besides train-000 \(2 test scenes are expected\)"):
+        evaluate_run(PLAN, 0, root)
+
+
+def test_a_label_outside_the_classes_is_named(root: Path) -> None:
+    write_map(root, "test-001", [[0, 7], [0, 0]])
+    with pytest.raises(UserError, match=r"test-001\.tif: prediction holds class 7, the task has classes 0 to 2"):
+        evaluate_run(PLAN, 0, root)
+
+
+def test_a_truncated_label_is_named(root: Path) -> None:
+    path = root / "data/raw/clouds/test-000.tif"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"test-000\.tif"):
+        evaluate_run(PLAN, 0, root)
+
+
+def test_a_domain_without_test_scenes_is_refused(root: Path) -> None:
+    with pytest.raises(UserError, match="no test scenes in the plan's test domain"):
+        evaluate_run({**PLAN, "test_domain": "target"}, 0, root)
+
+
+def test_unevaluated_runs_read_as_none_and_broken_ones_are_refused(root: Path) -> None:
+    assert read_scores("student", 0, root) is None
+    evaluate_run(PLAN, 0, root)
+    path = root / "results/scores/student/seed0.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match=r"5 pixels in the CSV, 6 in the JSON.*\n.*georelay evaluate student 0"):
+        read_scores("student", 0, root)
+
+
+def test_importing_it_stays_light() -> None:
+    heavy = "{'torch', 'scipy', 'matplotlib', 'mlflow', 'zarr', 'timm'}"
+    code = f"import sys, georelay.evaluate.scores; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

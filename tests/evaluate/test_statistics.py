@@ -1,0 +1,124 @@
+"""Statistics against scipy, against exhaustive enumeration, and in the cases that few seeds bring."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from georelay.evaluate import statistics
+from georelay.evaluate.confusion import mean_iou
+from georelay.evaluate.statistics import paired_difference, paired_t_test, summarise, t_coverage, t_quantile
+
+RESAMPLES = 2000
+
+
+def confusions(right: float, scenes: int, seed: int, pixels: int = 400, spread: float = 0.05) -> np.ndarray:
+    """Two-class confusions of a map that is right on about a share of the pixels of each scene."""
+    generator = np.random.default_rng(seed)
+    hits = generator.binomial(pixels, np.clip(right + generator.normal(0, spread, (scenes, 2)), 0, 1))
+    misses = pixels - hits
+    return np.stack([np.stack([hits[:, 0], misses[:, 0]], -1), np.stack([misses[:, 1], hits[:, 1]], -1)], 1)
+
+
+def test_summary_by_hand() -> None:
+    summary = summarise([0.4, 0.5, 0.9])
+    assert (summary.n, summary.mean) == (3, pytest.approx(0.6))
+    assert summary.sd == pytest.approx(math.sqrt((0.04 + 0.01 + 0.09) / 2))
+
+
+def test_summary_of_one_none_and_nan() -> None:
+    assert summarise([0.4]).mean == 0.4 and math.isnan(summarise([0.4]).sd)
+    assert summarise([]).n == 0 and math.isnan(summarise([]).mean)
+    assert summarise([0.4, math.nan, 0.6]).n == 2
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 12, 31])
+def test_students_t_is_scipys(freedom: int) -> None:
+    for t in (0.0, 0.3, 2.1, 9.0):
+        assert t_coverage(t, freedom) == pytest.approx(1 - 2 * stats.t.sf(t, freedom), abs=1e-12)
+    assert t_quantile(0.95, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_p_is_that_of_scipys_paired_test(count: int) -> None:
+    child, parent = np.random.default_rng(count).normal(0.5, 0.02, (2, count)) + [[0.01], [0]]
+    assert paired_t_test(child - parent) == pytest.approx(stats.ttest_rel(child, parent).pvalue, abs=1e-12)
+
+
+def test_p_of_one_pair_and_of_equal_differences() -> None:
+    assert math.isnan(paired_t_test(np.array([0.1])))
+    assert paired_t_test(np.zeros(3)) == 1.0
+    assert paired_t_test(np.full(3, 0.25)) == 0.0
+
+
+def test_difference_is_child_minus_parent_over_common_seeds() -> None:
+    child = {seed: confusions(0.8, 6, seed) for seed in (0, 1, 2)}
+    parent = {seed: confusions(0.7, 6, 10 + seed) for seed in (1, 2, 3)}
+    result = paired_difference(child, parent, RESAMPLES, seed=0)
+    expected = [mean_iou(child[s].sum(0)) - mean_iou(parent[s].sum(0)) for s in (1, 2)]
+    assert result.seeds == (1, 2)
+    assert result.mean == pytest.approx(np.mean(expected))
+    assert result.low < result.mean < result.high
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    rows = ({seed: confusions(0.8, 6, seed) for seed in range(3)}, {seed: confusions(0.75, 6, 9 + seed) for seed in range(3)})
+    first = paired_difference(*rows, RESAMPLES, seed=4)
+    assert paired_difference(*rows, RESAMPLES, seed=4) == first
+    assert paired_difference(*rows, RESAMPLES, seed=5).low != first.low
+
+
+def test_a_row_against_itself_differs_by_nothing() -> None:
+    row = {seed: confusions(0.8, 6, seed) for seed in range(3)}
+    result = paired_difference(row, row, RESAMPLES, seed=0)
+    assert (result.mean, result.low, result.high, result.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_no_common_seed_gives_no_difference() -> None:
+    result = paired_difference({0: confusions(0.8, 4, 0)}, {1: confusions(0.8, 4, 0)}, RESAMPLES, seed=0)
+    assert result.seeds == () and math.isnan(result.mean) and math.isnan(result.p)
+
+
+def test_one_seed_gives_the_interval_of_all_draws_of_scenes() -> None:
+    child, parent = confusions(0.85, 3, 0), confusions(0.7, 3, 1)
+    draws = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3)  # all 27 equally likely draws of 3 scenes
+    exact = [mean_iou(child[draw].sum(0)) - mean_iou(parent[draw].sum(0)) for draw in draws]
+    result = paired_difference({0: child}, {0: parent}, 20_000, seed=0)
+    assert (result.low, result.high) == pytest.approx((min(exact), max(exact)))  # 1/27 > 2.5 %: the ends are the extremes
+    assert math.isnan(result.p)
+
+
+def test_scenes_alike_leave_the_width_of_a_t_interval_to_the_seeds() -> None:
+    generator = np.random.default_rng(1)
+    gains = generator.normal(0.02, 0.02, 12)
+    pixels = 1_000_000
+    row = {s: np.array([[[pixels // 2 + int(g * pixels / 2), pixels // 2 - int(g * pixels / 2)], [0, 0]]]) for s, g in enumerate(gains)}
+    base = {s: np.array([[[pixels // 2, pixels // 2], [0, 0]]]) for s in row}
+    result = paired_difference(row, base, 20_000, seed=0)
+    by_seed = [mean_iou(row[s][0]) - mean_iou(base[s][0]) for s in row]
+    low, high = stats.t.interval(0.95, 11, np.mean(by_seed), stats.sem(by_seed))
+    assert (result.low, result.high) == pytest.approx((low, high), abs=0.1 * (high - low))
+
+
+def test_stretch_is_one_for_a_seed_and_falls_towards_one() -> None:
+    factors = [statistics._stretch(seeds) for seeds in (1, 2, 3, 5, 50)]
+    assert factors[0] == 1.0
+    assert factors[1] > factors[2] > factors[3] > factors[4] > 1.0
+    assert factors[2] == pytest.approx(math.sqrt(1.5) * stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975))
+
+
+def trial_with_no_effect(trial: int) -> bool:
+    """Whether the interval of two rows that differ by their three seeds alone holds zero."""
+    shift = np.random.default_rng(trial).normal(0, 0.02, (2, 3))
+    rows = [{s: confusions(0.75 + row[s], 6, trial, 40_000, 0.0) for s in range(3)} for row in shift]
+    result = paired_difference(rows[0], rows[1], 300, seed=0)
+    return result.low <= 0 <= result.high
+
+
+def test_interval_covers_with_three_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.90 <= np.mean([trial_with_no_effect(trial) for trial in range(200)]) <= 0.99
+    monkeypatch.setattr(statistics, "_stretch", lambda seeds: 1.0)
+    assert np.mean([trial_with_no_effect(trial) for trial in range(200)]) < 0.85  # why the stretch is there

@@ -1,0 +1,129 @@
+"""params.yaml: what is refused, in which words, and how rows are merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from georelay.errors import UserError
+from georelay.params import load_params, load_yaml, resolve, rows, studies
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return load_yaml(REPOSITORY / "params.yaml")
+
+
+def loaded(values: dict[str, Any], folder: Path) -> Any:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return load_params(path)
+
+
+def test_both_yaml_dialects_and_ours_read_the_same_values() -> None:
+    path = REPOSITORY / "params.yaml"
+    ours, old = load_yaml(path), yaml.safe_load(path.read_text())
+    new = YAML(typ="safe", pure=True).load(path.read_text())
+    assert ours == old == new
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("1.0e-3", 0.001), ("010", 10), ("off", "off"), ("12:30", "12:30"), ("true", True), ("~", None), ("3", 3)],
+)
+def test_scalars_follow_yaml_1_2_as_in_dvc(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"key: {text}\n")
+    assert load_yaml(path) == {"key": value}
+    assert YAML(typ="safe", pure=True).load(path.read_text()) == {"key": value}
+
+
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(UserError, match='"a" is given twice'):
+        load_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message", "hint"),
+    [
+        (("defaults", "train"), "stepz", 5, "defaults.train.stepz: unknown key", 'did you mean "steps"?'),
+        (("tasks", "clouds"), "tyle", 5, "tasks.clouds.tyle: unknown key", 'did you mean "tile"?'),
+        (("tasks", "clouds", "split"), "bufer", 5, "tasks.clouds.split.bufer: unknown key", 'did you mean "buffer"?'),
+        (("defaults", "train"), "steps", "many", "defaults.train.steps", "not 'many'"),
+        (("defaults", "train"), "lr", "fast", "defaults.train.lr", "not 'fast'"),
+        (("defaults", "train"), "steps", -1, "defaults.train.steps", "greater than 0"),
+        (("tasks", "clouds"), "source", "cloudz", 'tasks.clouds.source: unknown source "cloudz"', 'did you mean "clouds"?'),
+        (("tasks", "clouds"), "inputs", ["sar"], 'tasks.clouds.inputs: unknown modality "sar"', "optical"),
+        (("tasks", "clouds"), "stride", 65, "tasks.clouds.stride", "leaves gaps"),
+        (("experiments", "clouds-student"), "method", "supervized", 'unknown method "supervized"', 'did you mean "supervised"?'),
+        (("experiments", "clouds-student"), "task", "cloud", 'unknown task "cloud"', 'did you mean "clouds"?'),
+        (("experiments", "clouds-student"), "set", {"label_smothing": 0.1}, "set.label_smothing: not a setting", "label_smoothing"),
+        (("experiments", "clouds-student"), "set", {"train": {"stepz": 1}}, "set.train.stepz: unknown key", 'did you mean "steps"?'),
+        (("experiments", "clouds-student"), "set", {"train": 3}, "set.train: must be a mapping", ""),
+        (("experiments", "clouds-student"), "why", "", "experiments.clouds-student.why", ""),
+        (("active",), "tasks", ["clouds"], "active.tasks: grass-student needs", "add grass to active.tasks"),
+        (("active",), "experiments", ["clouds-studnet"], 'active.experiments: unknown experiment "clouds-studnet"', "clouds-student"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key(
+    values: dict[str, Any], tmp_path: Path, section: tuple[str, ...], key: str, value: object, message: str, hint: str
+) -> None:
+    place = values
+    for part in section:
+        place = place[part]
+    place[key] = value
+    with pytest.raises(UserError) as caught:
+        loaded(values, tmp_path)
+    assert message in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_names_are_slugs(values: dict[str, Any], tmp_path: Path) -> None:
+    values["experiments"]["Clouds_Student"] = values["experiments"]["clouds-student"]
+    with pytest.raises(UserError, match="a-z, 0-9 and -"):
+        loaded(values, tmp_path)
+
+
+def test_a_circle_of_likes_is_shown_whole(values: dict[str, Any], tmp_path: Path) -> None:
+    values["experiments"] |= {"a": {"like": "b", "why": "x"}, "b": {"like": "a", "why": "y"}}
+    with pytest.raises(UserError, match="circle: a -> b -> a"):
+        loaded(values, tmp_path)
+
+
+def test_like_and_set_merge_from_the_eldest_down(values: dict[str, Any], tmp_path: Path) -> None:
+    values["experiments"] |= {
+        "child": {"like": "clouds-student", "why": "longer", "set": {"train": {"steps": 7, "lr": 0.5}}},
+        "grandchild": {"like": "child", "why": "and fewer labels", "set": {"train": {"lr": 0.25}, "labels": 4}},
+    }
+    params = loaded(values, tmp_path)
+    row = resolve(params, "grandchild")
+    assert (row.train.steps, row.train.lr, row.labels, row.parent) == (7, 0.25, 4, "child")
+    assert (row.study, row.task, row.method, row.core) == ("clouds", "clouds", "supervised", False)
+    assert row.train.batch == params.defaults.train.batch
+    assert [row.name for row in rows(params, "clouds", active=False)] == ["clouds-student", "child", "grandchild"]
+    assert studies(params)["clouds"] == ["clouds-student", "child", "grandchild"]
+
+
+def test_an_inactive_parent_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    values["experiments"]["child"] = {"like": "base", "why": "x"}
+    values["experiments"]["base"] = values["experiments"]["clouds-student"]
+    values["active"]["experiments"].append("child")
+    with pytest.raises(UserError, match=r'active.experiments: child needs "base"'):
+        loaded(values, tmp_path)
+
+
+def test_the_committed_schema_is_the_one_the_classes_make() -> None:
+    import json
+
+    from georelay.settings import Params
+
+    committed = json.loads((REPOSITORY / "workflow/schemas/params.schema.json").read_text())
+    assert committed == Params.model_json_schema(), "run `georelay schema` and commit the result"

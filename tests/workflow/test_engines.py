@@ -1,0 +1,115 @@
+"""Both engines run the real files: same commands, same bytes, and only what a change touches runs again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Checkout, make_checkout
+
+pytestmark = pytest.mark.engine
+
+NOTHING = "Nothing to be done"
+METHOD = "src/georelay/methods/supervised.py"
+
+
+def planned_jobs(checkout: Checkout) -> set[str]:
+    """The rules that Snakemake would run now."""
+    output = checkout.run("snakemake", "-n", "--cores", "1")
+    return set() if NOTHING in output else set(re.findall(r"^rule ([\w-]+):", output, re.M))
+
+
+def dvc_is_current(checkout: Checkout) -> bool:
+    return "Data and pipelines are up to date." in checkout.run("dvc", "status")
+
+
+def test_both_engines_call_the_same_commands(snakemade: Checkout) -> None:
+    dvc = checkout_commands(snakemade.run("dvc", "repro", "--dry", "-f"), r"^> (georelay .*)$")
+    snakemake = checkout_commands(snakemade.run("snakemake", "-n", "-p", "-F", "--cores", "1"), r"^\s*(georelay .*)$")
+    assert dvc == snakemake
+    assert {command.split()[1] for command in dvc} >= {"fetch", "tile", "plan", "train", "predict", "evaluate", "compare", "track"}
+
+
+def checkout_commands(output: str, pattern: str) -> set[str]:
+    return {command.strip() for command in re.findall(pattern, output, re.M)}
+
+
+def test_a_second_run_has_nothing_to_do(snakemade: Checkout) -> None:
+    assert planned_jobs(snakemade) == set()
+
+
+def test_both_engines_give_the_same_bytes(snakemade: Checkout, reproduced: Checkout) -> None:
+    assert len(snakemade.weights()) == 2
+    assert snakemade.weights() == reproduced.weights()
+
+
+def test_cores_do_not_change_the_bytes(snakemade: Checkout, tmp_path: Path) -> None:
+    single = make_checkout(tmp_path / "single", tmp_path / "cache", [0, 1])
+    single.run("snakemake", "--cores", "1", *snakemade.weights())
+    assert single.weights() == snakemade.weights()
+
+
+def test_dvc_takes_over_from_snakemake(snakemade: Checkout) -> None:
+    snakemade.run("make", "adopt-dvc", "READY=params.yaml")
+    assert dvc_is_current(snakemade)
+    assert "Data and pipelines are up to date." in snakemade.run("dvc", "repro")
+
+
+def test_snakemake_takes_over_from_dvc(reproduced: Checkout) -> None:
+    assert dvc_is_current(reproduced)
+    reproduced.run("make", "adopt-snakemake", "READY=params.yaml")
+    assert planned_jobs(reproduced) == set()
+
+
+def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> None:
+    clone = make_checkout(tmp_path / "clone", snakemade.cache, [0, 1])
+    clone.run("snakemake", "--cores", "2", *snakemade.weights())
+    assert clone.weights() == snakemade.weights()
+    for seed in (0, 1):
+        log = (clone.folder / f"results/logs/train/clouds-student/seed{seed}.log").read_text()
+        assert "restored from the cache" in log
+
+
+def test_a_comment_runs_no_run_again_and_code_runs_only_its_own(snakemade: Checkout) -> None:
+    text = (snakemade.folder / METHOD).read_text()
+    (snakemade.folder / METHOD).write_text(text + "\n# a remark\n")
+    assert planned_jobs(snakemade) == set()
+    snakemade.run("dvc", "repro", "plan")
+    assert "changed" not in snakemade.run("dvc", "status", "train")
+    (snakemade.folder / METHOD).write_text(text + "\nSOMETHING = 1\n")
+    assert planned_jobs(snakemade) >= {"plan", "train", "predict"}
+    assert not planned_jobs(snakemade) & {"fetch", "tile"}
+    (snakemade.folder / METHOD).write_text(text)
+
+
+def test_a_foreign_method_does_not_touch_the_runs(snakemade: Checkout) -> None:
+    options = "src/georelay/methods/options.py"
+    copy = snakemade.folder / "src/georelay/methods/other.py"
+    copy.write_text((snakemade.folder / METHOD).read_text())
+    text = (snakemade.folder / options).read_text()
+    (snakemade.folder / options).write_text(text + "\nMETHODS['other'] = METHODS['supervised']\n")
+    assert planned_jobs(snakemade) == set()
+    (snakemade.folder / options).write_text(text)
+    copy.unlink()
+
+
+def test_a_number_changed_and_changed_back_is_restored(snakemade: Checkout) -> None:
+    target = "results/runs/clouds-student/seed0/model.safetensors"
+    before = snakemade.weights()[target]
+    snakemade.edit("params.yaml", "lr: 0.003", "lr: 0.002")
+    snakemade.run("snakemake", "--cores", "2", target)
+    assert snakemade.weights()[target] != before
+    snakemade.edit("params.yaml", "lr: 0.002", "lr: 0.003")
+    snakemade.run("snakemake", "--cores", "2", target)
+    assert snakemade.weights()[target] == before
+    log = (snakemade.folder / "results/logs/train/clouds-student/seed0.log").read_text()
+    assert "restored from the cache" in log
+
+
+def test_a_bad_params_file_stops_the_engine_before_any_work(snakemade: Checkout) -> None:
+    snakemade.edit("params.yaml", "lr: 0.003", "lrr: 0.003")
+    output = snakemade.run("snakemake", "-n", expect=1)
+    assert "defaults.train.lr" in output and "did you mean" in output
+    assert "defaults.train.lrr: unknown key" in snakemade.run("georelay", "plan", expect=2)
+    snakemade.edit("params.yaml", "lrr: 0.003", "lr: 0.003")

@@ -1,0 +1,67 @@
+"""Tables, figures, the report and MLflow."""
+
+
+rule compare:
+    input:
+        scores_of,
+    output:
+        multiext("results/tables/{study}", ".csv", ".md"),
+        multiext("results/figures/{study}", "-curves.png", "-panel.png"),
+    log:
+        "results/logs/compare/{study}.log",
+    benchmark:
+        "results/benchmarks/compare/{study}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        digest=rule_digest(PARAMS, "compare"),
+        rows=lambda wildcards: row_texts(wildcards.study),
+    shell:
+        "georelay compare {wildcards.study}"
+
+
+rule report:
+    input:
+        expand("results/tables/{study}.csv", study=ACTIVE.studies),
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report/all.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        digest=rule_digest(PARAMS, "report"),
+    shell:
+        "georelay report"
+
+
+rule track:
+    input:
+        expand("results/tables/{study}.csv", study=ACTIVE.studies),
+    output:
+        "results/track.json",
+    log:
+        "results/logs/track/all.log",
+    benchmark:
+        "results/benchmarks/track.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        mlflow_writer=1,
+    params:
+        digest=rule_digest(PARAMS, "track"),
+    shell:
+        "georelay track"
+
+
+for study in STUDIES:
+
+    rule:
+        name:
+            f"study-{study}"
+        input:
+            f"results/tables/{study}.csv",
