@@ -18,7 +18,7 @@ setup: $(READY) ## make .venv and install the locked versions
 $(READY): requirements.lock pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --allow-existing --python "$$(command -v $(PYTHON))" $(VENV) && \
-		uv pip install --python $(VENV)/bin/python -r requirements.lock -e .; \
+		uv pip install --compile-bytecode --python $(VENV)/bin/python -r requirements.lock -e .; \
 	else \
 		$(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install -r requirements.lock -e .; \
 	fi

@@ -7,8 +7,9 @@ row, so that pictures and numbers look like results and every row has a known or
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Project:
             write_raster(raw / scene / "label.tif", label[None], **PLACE, nodata=IGNORE)
             for path in (raw / scene / f"{modality}.tif", raw / scene / "label.tif"):
                 files[str(path.relative_to(raw))] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
-        classes = tuple({"name": c, "colour": list(rgb)} for c, rgb in zip(CLASSES[: self.classes], COLOURS))
+        classes = tuple({"name": c, "colour": list(rgb)} for c, rgb in zip(CLASSES[: self.classes], COLOURS, strict=False))
         listed = tuple(Scene(s, "test", "main", {modality: f"{s}/{modality}.tif"}, f"{s}/label.tif") for s in self.names)
         facts = {modality: SAR if modality == "sar" else OPTICAL}
         Receipt(name, "synthetic", "CC0-1.0", None, classes, IGNORE, facts, PLACE["crs"], listed, files).write(raw)
@@ -76,21 +77,47 @@ class Project:
     def _image(self, truth: np.ndarray, modality: str, generator: np.random.Generator) -> np.ndarray:
         if modality == "sar":
             level = np.linspace(-20, -5, self.classes)[truth]
-            return np.stack([level + generator.normal(0, 2, truth.shape), level - 7 + generator.normal(0, 2, truth.shape)]).astype(np.float32)
+            return np.stack(
+                [level + generator.normal(0, 2, truth.shape), level - 7 + generator.normal(0, 2, truth.shape)]
+            ).astype(np.float32)
         rgb = np.array(COLOURS[: self.classes])[truth].astype(float) * 10 + 200 * generator.standard_normal((*truth.shape, 3))
         bands = [rgb[..., 2], rgb[..., 1], rgb[..., 0], rgb.mean(-1) * 1.5]
         return np.clip(np.stack(bands), 1, 9999).astype(np.uint16)
 
     def plan(self, experiment: str, source: str, modality: str = "optical", **changes: Any) -> None:
         """The plan of a row."""
-        settings = {"model": {"backbone": "test_resnet", "width": 48}, "train": {"lr": 0.003, "steps": 200}, "predict": {"overlap": 16}}
+        settings = {
+            "model": {"backbone": "test_resnet", "width": 48},
+            "train": {"lr": 0.003, "steps": 200},
+            "predict": {"overlap": 16},
+        }
         facts = {"experiment": experiment, "method": "supervised", "task": source, "inputs": [modality], "labels": 32}
-        classes = {"classes": list(CLASSES[: self.classes]), "colours": [list(c) for c in COLOURS[: self.classes]], "ignore": IGNORE}
-        place = {"train_domain": "main", "test_domain": "main", "source": {"name": source, "folder": f"data/raw/{source}", "receipt": "c" * 64}}
+        classes = {
+            "classes": list(CLASSES[: self.classes]),
+            "colours": [list(c) for c in COLOURS[: self.classes]],
+            "ignore": IGNORE,
+        }
+        place = {
+            "train_domain": "main",
+            "test_domain": "main",
+            "source": {"name": source, "folder": f"data/raw/{source}", "receipt": "c" * 64},
+        }
         tiles = {"tiles": {"path": f"results/tiles/{source}.zarr.zip", "sha256": digest(source)}, "teachers": {}, "features": {}}
-        code = {"code": {"train": "d" * 64, "predict": "e" * 64}, "versions": {"torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"}}
+        code = {
+            "code": {"train": "d" * 64, "predict": "e" * 64},
+            "versions": {"torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"},
+        }
         modalities = {modality: {**(SAR if modality == "sar" else OPTICAL), "mean": [0.0], "std": [1.0]}}
-        whole = {**facts, **classes, **place, **tiles, **code, "modalities": modalities, "settings": {**settings, "method": {}}, **changes}
+        whole = {
+            **facts,
+            **classes,
+            **place,
+            **tiles,
+            **code,
+            "modalities": modalities,
+            "settings": {**settings, "method": {}},
+            **changes,
+        }
         write_json(self.root / "results/plans" / f"{experiment}.json", whole)
 
     def run(self, experiment: str, source: str, seed: int, wrong: float) -> None:
@@ -98,7 +125,7 @@ class Project:
         generator = np.random.default_rng([seed, int(digest(experiment), 16) % 2**32])
         folder = self.root / "results/runs" / experiment / f"seed{seed}"
         self._history(folder, wrong, generator)
-        facts = {"steps": 200, "parameters": 411_000, "final_loss": 0.4, "val_miou": 1 - wrong}
+        facts = {"steps": 200, "parameters": 411_000, "loss": 0.4, "val_miou": 1 - wrong}
         write_json(folder / "metrics.json", facts)
         write_json(folder / "timing.json", {"seconds": 9.5, "seconds_per_step": 0.04, "peak_mb": 512.0, "device": "cpu"})
         (folder / "plan.json").write_bytes((self.root / "results/plans" / f"{experiment}.json").read_bytes())
@@ -133,10 +160,20 @@ class Project:
 
 def row(experiment: str, study: str, parent: str | None = None, why: str = "to see") -> dict[str, Any]:
     """A row of the experiments table as the command line passes it on."""
-    return {"experiment": experiment, "study": study, "parent": parent, "why": why, "method": "supervised", "task": study, "core": True}
+    return {
+        "experiment": experiment,
+        "study": study,
+        "parent": parent,
+        "why": why,
+        "method": "supervised",
+        "task": study,
+        "core": True,
+    }
 
 
-def finish_study(project: Project, study: str, shares: dict[str, float], seeds: Sequence[int], modality: str = "optical") -> list[dict[str, Any]]:
+def finish_study(
+    project: Project, study: str, shares: dict[str, float], seeds: Sequence[int], modality: str = "optical"
+) -> list[dict[str, Any]]:
     """A study whose first row is the parent of the others, all seeds run; returns its rows."""
     project.source(study, modality)
     for experiment, wrong in shares.items():
@@ -144,4 +181,6 @@ def finish_study(project: Project, study: str, shares: dict[str, float], seeds: 
         for seed in seeds:
             project.run(experiment, study, seed, wrong)
     first = next(iter(shares))
-    return [row(name, study, None if name == first else first, f"{share:.0%} of the pixels wrong") for name, share in shares.items()]
+    return [
+        row(name, study, None if name == first else first, f"{share:.0%} of the pixels wrong") for name, share in shares.items()
+    ]

@@ -15,8 +15,8 @@ SOURCE = Path(codebase.__file__).parent
 LAYERS = [
     {"errors"},
     {"files"},
-    {"progress", "methods.options"},
-    {"settings"},
+    {"progress", "settings"},
+    {"methods.options"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},
     {"geo"},

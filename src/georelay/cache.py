@@ -81,7 +81,7 @@ class Cache:
     def prune(self, keep_bytes: int) -> int:
         """Drop the entries used longest ago until the rest fits; returns the bytes freed."""
         kept: set[str] = set()
-        total = 0
+        total: int = 0
         for entry in list(self.entries()):
             new = {file["sha256"]: int(file["size"]) for file in entry.files.values()}
             total += sum(size for oid, size in new.items() if oid not in kept)

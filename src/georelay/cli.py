@@ -9,11 +9,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import georelay
 from georelay.errors import UserError
-from georelay.files import digest, read_json, sha256_file, write_json
+from georelay.files import digest, read_json, require_digest, sha256_file, write_json
 from georelay.params import PARAMS, load_params, lookup, rows
 from georelay.plan import card_path, plan_path, predict_key, raw_folder, run_fingerprint, source_key, task_key, write_plans
 from georelay.settings import Params, Row
@@ -73,6 +73,7 @@ def train(arguments: argparse.Namespace) -> None:
     folder = _run_folder(arguments)
 
     def compute() -> None:
+        require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
         from georelay.train.run import train_run
 
         train_run(facts, seed, ROOT, fingerprint)
@@ -172,7 +173,7 @@ def cache(arguments: argparse.Namespace) -> None:
         print(f"{store.prune(int(arguments.keep * GIGABYTE)) / 1e6:.1f} MB freed")
 
 
-def _plan(arguments: argparse.Namespace) -> dict[str, object]:
+def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     path = _existing(plan_path(arguments.experiment), f"georelay plan {arguments.experiment}")
     return dict(read_json(path))
 
@@ -191,14 +192,14 @@ def _run_folder(arguments: argparse.Namespace) -> Path:
     return Path("results/runs") / arguments.experiment / f"seed{arguments.seed}"
 
 
-def _fact(row: Row) -> dict[str, object]:
+def _fact(row: Row) -> dict[str, Any]:
     names = {"experiment": "name", "study": "study", "parent": "parent", "why": "why", "method": "method", "task": "task"}
     return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core}
 
 
-def _study_rows(params: Params) -> dict[str, list[dict[str, object]]]:
+def _study_rows(params: Params) -> dict[str, list[dict[str, Any]]]:
     """Every study's rows: the active ones, or all of them where none is active."""
-    table: dict[str, list[dict[str, object]]] = {}
+    table: dict[str, list[dict[str, Any]]] = {}
     chosen = rows(params)
     active = {row.study for row in chosen}
     for row in [*chosen, *(row for row in rows(params, active=False) if row.study not in active)]:
@@ -206,7 +207,7 @@ def _study_rows(params: Params) -> dict[str, list[dict[str, object]]]:
     return table
 
 
-def _active_studies(params: Params) -> dict[str, list[dict[str, object]]]:
+def _active_studies(params: Params) -> dict[str, list[dict[str, Any]]]:
     return {study: table for study, table in _study_rows(params).items() if study in params.active.studies}
 
 

@@ -24,6 +24,14 @@ def sha256_file(path: Path) -> str:
     return hasher.hexdigest()
 
 
+def require_digest(path: Path, expected: str, command: str) -> None:
+    """Refuse a file that is not the one a plan was made for; `command` makes it anew."""
+    if not path.is_file():
+        raise UserError("file is missing", path, f"run `{command}`")
+    if sha256_file(path) != expected:
+        raise UserError("is damaged, or not the file that the plan was made for", path, f"delete it, run `{command}`, then `georelay plan`")
+
+
 def canonical_json(data: Any) -> str:
     """One text for one value: sorted keys, no spaces, no NaN."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

@@ -68,7 +68,7 @@ def load_params(path: Path = PARAMS) -> Params:
     values = load_yaml(path)
     if not isinstance(values, dict):
         raise UserError("must be a mapping of sections", path)
-    params = validated(Params, values, str(path))
+    params: Params = validated(Params, values, str(path))
     _check_references(params)
     for name in params.experiments:
         resolve(params, name)
@@ -211,7 +211,7 @@ def studies(params: Params) -> dict[str, list[str]]:
 def _check_active(params: Params) -> None:
     """Everything an active row stands on must be active, and every list must name known things."""
     where = f"{PARAMS}: active"
-    tables = {"sources": params.sources, "tasks": params.tasks, "experiments": params.experiments, "studies": studies(params)}
+    tables: dict[str, Mapping[str, Any]] = {"sources": params.sources, "tasks": params.tasks, "experiments": params.experiments, "studies": studies(params)}
     for key, table in tables.items():
         for name in getattr(params.active, key):
             lookup(table, name, f"{where}.{key}", key.rstrip("s") if key != "studies" else "study")

@@ -6,6 +6,7 @@ import fcntl
 import signal
 import sys
 import time
+import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,8 @@ def _locked(stage: Stage) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"`georelay {stage.label}` is already running in this folder", Path.cwd(), "wait for it, or stop it") from None
+            what = f"`georelay {stage.label}` is already running in this folder"
+            raise UserError(what, Path.cwd(), "wait for it, or stop it") from None
         yield
 
 
@@ -106,8 +108,11 @@ def _logged(path: Path) -> Iterator[None]:
         sys.stdout, sys.stderr = _Tee(stdout, log), _Tee(stderr, log)  # type: ignore[assignment]
         try:
             yield
-        except BaseException as error:
+        except (UserError, KeyboardInterrupt) as error:
             log.write(f"{type(error).__name__}: {error}\n")
+            raise
+        except BaseException:
+            log.write(traceback.format_exc())
             raise
         finally:
             sys.stdout, sys.stderr = stdout, stderr

@@ -43,17 +43,18 @@ def write_map(root: Path, name: str, labels: list[list[int]], **place: Any) -> N
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     raw = tmp_path / "data/raw/clouds"
     scenes, files = [], {}
     for name, labels in {**TRUTH, "train-000": [[0, 0], [0, 0]]}.items():
         write_raster(raw / f"{name}.tif", np.array([labels], np.uint8), **PLACE, nodata=IGNORE)
         files[f"{name}.tif"] = {"size": (raw / f"{name}.tif").stat().st_size, "sha256": sha256_file(raw / f"{name}.tif")}
         scenes.append(Scene(name, name.split("-")[0], "main", {}, f"{name}.tif"))
-    classes = tuple({"name": name, "colour": list(colour)} for name, colour in zip(CLASSES, COLOURS))
+    classes = tuple({"name": name, "colour": list(colour)} for name, colour in zip(CLASSES, COLOURS, strict=False))
     Receipt("clouds", "synthetic", "CC0", None, classes, IGNORE, {}, PLACE["crs"], tuple(scenes), files).write(raw)
     for name, guess in GUESS.items():
         write_map(tmp_path, name, guess)
+    monkeypatch.setitem(PLAN["source"], "receipt", sha256_file(raw / "receipt.json"))
     return tmp_path
 
 
@@ -140,6 +141,13 @@ def test_a_truncated_label_is_named(root: Path) -> None:
     path = root / "data/raw/clouds/test-000.tif"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError, match=r"test-000\.tif"):
+        evaluate_run(PLAN, 0, root)
+
+
+def test_labels_of_another_source_are_refused(root: Path) -> None:
+    receipt = Receipt.read(root / "data/raw/clouds")
+    Receipt(**{**vars(receipt), "licence": "other"}).write(root / "data/raw/clouds")
+    with pytest.raises(UserError, match=r"receipt\.json: the source has changed since the plan was made"):
         evaluate_run(PLAN, 0, root)
 
 

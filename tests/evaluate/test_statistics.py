@@ -44,7 +44,8 @@ def test_students_t_is_scipys(freedom: int) -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8])
 def test_p_is_that_of_scipys_paired_test(count: int) -> None:
-    child, parent = np.random.default_rng(count).normal(0.5, 0.02, (2, count)) + [[0.01], [0]]
+    child, parent = np.random.default_rng(count).normal(0.5, 0.02, (2, count))
+    child += 0.01
     assert paired_t_test(child - parent) == pytest.approx(stats.ttest_rel(child, parent).pvalue, abs=1e-12)
 
 
@@ -95,7 +96,10 @@ def test_scenes_alike_leave_the_width_of_a_t_interval_to_the_seeds() -> None:
     generator = np.random.default_rng(1)
     gains = generator.normal(0.02, 0.02, 12)
     pixels = 1_000_000
-    row = {s: np.array([[[pixels // 2 + int(g * pixels / 2), pixels // 2 - int(g * pixels / 2)], [0, 0]]]) for s, g in enumerate(gains)}
+    row = {
+        s: np.array([[[pixels // 2 + int(g * pixels / 2), pixels // 2 - int(g * pixels / 2)], [0, 0]]])
+        for s, g in enumerate(gains)
+    }
     base = {s: np.array([[[pixels // 2, pixels // 2], [0, 0]]]) for s in row}
     result = paired_difference(row, base, 20_000, seed=0)
     by_seed = [mean_iou(row[s][0]) - mean_iou(base[s][0]) for s in row]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, make_checkout
+from checkouts import Checkout, make_checkout
 
 pytestmark = pytest.mark.engine
 
@@ -26,7 +26,7 @@ def dvc_is_current(checkout: Checkout) -> bool:
 
 def test_both_engines_call_the_same_commands(snakemade: Checkout) -> None:
     dvc = checkout_commands(snakemade.run("dvc", "repro", "--dry", "-f"), r"^> (georelay .*)$")
-    snakemake = checkout_commands(snakemade.run("snakemake", "-n", "-p", "-F", "--cores", "1"), r"^\s*(georelay .*)$")
+    snakemake = checkout_commands(snakemade.run("snakemake", "-n", "-p", "-F", "--cores", "1"), r"^Shell command: (georelay .*)$")
     assert dvc == snakemake
     assert {command.split()[1] for command in dvc} >= {"fetch", "tile", "plan", "train", "predict", "evaluate", "compare", "track"}
 

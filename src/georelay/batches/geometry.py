@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,8 +55,10 @@ class Geometry:
         if self.scaled or (starts % stride).any():
             return self._resampled(maps, self.side // stride, nearest)
         cells = self.side // stride
-        corners = zip((self.top // stride).tolist(), (self.left // stride).tolist())
-        return torch.stack([map_[:, y : y + cells, x : x + cells] for map_, (y, x) in zip(maps, map(_whole, corners))])
+        corners = zip((self.top // stride).tolist(), (self.left // stride).tolist(), strict=True)
+        return torch.stack(
+            [map_[:, y : y + cells, x : x + cells] for map_, (y, x) in zip(maps, map(_whole, corners), strict=True)]
+        )
 
     def _resampled(self, maps: Tensor, cells: int, nearest: bool) -> Tensor:
         # Shares of the tile's side, -1 to 1 from edge to edge: the same numbers serve every stride.
@@ -63,19 +66,17 @@ class Geometry:
         ratio, zero = self.window / self.tile, np.zeros_like(self.window)
         theta = np.stack([ratio, zero, centre_x, zero, ratio, centre_y], axis=1).reshape(-1, 2, 3)
         size = [maps.shape[0], maps.shape[1], cells, cells]
-        grid = F.affine_grid(torch.from_numpy(theta).to(maps), size, align_corners=False)
+        dtype = maps.dtype if maps.is_floating_point() else torch.float32
+        grid = F.affine_grid(torch.from_numpy(theta).to(maps.device, dtype), size, align_corners=False)
         mode = "nearest" if nearest else "bilinear"
-        return F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
+        moved = F.grid_sample(maps.to(grid.dtype), grid, mode=mode, padding_mode="border", align_corners=False)
+        return moved.to(maps.dtype)
 
     def _turned(self, maps: Tensor) -> Tensor:
-        result = maps.clone()
-        for flip in (False, True):
-            for turn in range(4):
-                chosen = np.flatnonzero((self.flip == flip) & (self.turn == turn))
-                if len(chosen) and (flip or turn):
-                    index = torch.from_numpy(chosen).to(maps.device)
-                    source = maps[index].flip(-1) if flip else maps[index]
-                    result[index] = source.rot90(turn, (-2, -1))
+        result = torch.empty_like(maps)
+        for place, (source, flip, turn) in enumerate(zip(maps, self.flip.tolist(), self.turn.tolist(), strict=True)):
+            mirrored = source.flip(-1) if flip else source
+            result[place] = mirrored.rot90(turn, (-2, -1)) if turn else mirrored
         return result
 
 

@@ -20,7 +20,7 @@ def positions(count: int, batch: int, step: int, seed: int, stream: str) -> np.n
     """Positions (in 0 .. count - 1) of the tiles of a step; an epoch is left only when all its tiles were seen."""
     places = np.arange(step * batch, (step + 1) * batch)
     epochs, within = np.divmod(places, count)
-    return np.array([_order(count, seed, stream, int(epoch))[place] for epoch, place in zip(epochs, within)])
+    return np.array([_order(count, seed, stream, int(epoch))[place] for epoch, place in zip(epochs, within, strict=True)])
 
 
 @lru_cache(maxsize=KEPT_ORDERS)

@@ -36,14 +36,14 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, ign
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
     counted = (truth != ignore) & (prediction != ignore)
     pairs = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    for name, values in zip(("truth", "prediction"), pairs):
+    for name, values in zip(("truth", "prediction"), pairs, strict=True):
         _refuse_strangers(values, classes, name)
     cells = np.bincount(pairs[0] * classes + pairs[1], minlength=classes * classes)
     return cells.reshape(classes, classes)
 
 
 def _refuse_strangers(values: np.ndarray, classes: int, name: str) -> None:
-    if values.size and not (0 <= values.min() and values.max() < classes):
+    if values.size and not (values.min() >= 0 and values.max() < classes):
         strange = values.max() if values.max() >= classes else values.min()
         raise UserError(f"{name} holds class {strange}, the task has classes 0 to {classes - 1}")
 
@@ -75,7 +75,7 @@ def mean_present(scores: np.ndarray) -> np.ndarray:
     """Mean over the last axis without its NaNs; NaN where nothing is left."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of an all-NaN row, which is an answer here
-        return np.nanmean(scores, axis=-1)
+        return np.asarray(np.nanmean(scores, axis=-1))
 
 
 def _hits_and_union(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,4 +85,4 @@ def _hits_and_union(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     empty = np.full(np.shape(whole), np.nan)
-    return np.divide(part, whole, out=empty, where=np.asarray(whole) > 0)
+    return np.asarray(np.divide(part, whole, out=empty, where=np.asarray(whole) > 0))

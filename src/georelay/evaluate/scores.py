@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from georelay.evaluate.confusion import class_f1, class_iou, count_confusion, me
 from georelay.files import read_json, sha256_file, write_json, write_text
 from georelay.geo.grid import Grid
 from georelay.geo.raster import open_grid, read_window
+from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt, Scene
 
 HEADER = ("scene", "truth", "predicted", "count")
@@ -45,7 +47,8 @@ def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     folder = root / "results/maps" / plan["experiment"] / f"seed{seed}"
     files = _map_files(folder)
     raw = root / plan["source"]["folder"]
-    scenes = Receipt.read(raw).select("test", plan["test_domain"])
+    receipt = _same_receipt(plan, raw)
+    scenes = receipt.select("test", plan["test_domain"])
     _require_same_scenes(files, scenes, folder / "maps.json")
     command = f"georelay predict {plan['experiment']} {seed}"
     confusions = [
@@ -54,6 +57,16 @@ def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     ]
     names = tuple(scene.name for scene in scenes)
     write_scores(Scores(tuple(plan["classes"]), names, np.stack(confusions)), plan["experiment"], seed, root)
+
+
+def _same_receipt(plan: dict[str, Any], raw: Path) -> Receipt:
+    """The receipt that the plan was made with: maps must not be scored against the labels of another source."""
+    receipt = Receipt.read(raw)
+    if sha256_file(raw / RECEIPT) != plan["source"]["receipt"]:
+        hint = f"run `georelay plan {plan['experiment']}` and train again, or fetch the old source"
+        raise UserError("the source has changed since the plan was made", raw / RECEIPT, hint)
+    receipt.require(raw)
+    return receipt
 
 
 def _map_files(folder: Path) -> Mapping[str, Mapping[str, str]]:
@@ -130,9 +143,9 @@ def summary(scores: Scores) -> dict[str, Any]:
         "miou": _plain(mean_iou(pooled)),
         "oa": _plain(overall_accuracy(pooled)),
         "macro_f1": _plain(mean_present(f1)),
-        "iou": dict(zip(scores.classes, map(_plain, class_iou(pooled)))),
-        "f1": dict(zip(scores.classes, map(_plain, f1))),
-        "scenes": {name: _scene_facts(cells) for name, cells in zip(scores.scenes, scores.confusions)},
+        "iou": dict(zip(scores.classes, map(_plain, class_iou(pooled)), strict=True)),
+        "f1": dict(zip(scores.classes, map(_plain, f1), strict=True)),
+        "scenes": {name: _scene_facts(cells) for name, cells in zip(scores.scenes, scores.confusions, strict=True)},
     }
 
 

@@ -1,0 +1,1 @@
+"""Pixel grids, rasters and palettes."""

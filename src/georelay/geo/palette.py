@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,4 +25,5 @@ def colourise(labels: np.ndarray, colours: Sequence[Colour], ignore: int) -> np.
     lookup[:] = IGNORED
     lookup[: len(colours)] = colours
     lookup[ignore] = IGNORED
-    return lookup[labels]
+    picture: np.ndarray = lookup[labels]
+    return picture

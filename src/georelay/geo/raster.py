@@ -6,13 +6,17 @@ names them.
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
@@ -29,6 +33,7 @@ from georelay.geo.palette import Colour, colour_table
 COMPRESSION = {"compress": "deflate", "zlevel": 1}
 TILED_FROM = 1024  # pixels a side: small rasters are read whole, large ones in windows
 BLOCK = 256
+METRES_PER_DEGREE = 111_320.0
 
 
 def write_raster(
@@ -45,10 +50,13 @@ def write_raster(
 ) -> None:
     """Write [band, y, x] as a losslessly compressed GeoTIFF, whole or not at all."""
     profile = _profile(array, transform, crs, nodata)
-    with replacing(Path(path)) as temporary, _readable(path, "cannot be written"):
-        with rasterio.open(temporary, "w", **profile) as raster:
-            _describe(raster, nodata, band_names, colours, class_names, tags)
-            raster.write(array)
+    with (
+        replacing(Path(path)) as temporary,
+        _guarded(path, "cannot be written"),
+        rasterio.open(temporary, "w", **profile) as raster,
+    ):
+        _describe(raster, nodata, band_names, colours, class_names, tags)
+        raster.write(array)
 
 
 def write_cog(
@@ -63,7 +71,7 @@ def write_cog(
 ) -> None:
     """Write a class map [y, x] as a Cloud-Optimised GeoTIFF with palette, class names and overviews."""
     array = labels[None]
-    with replacing(Path(path)) as temporary, _readable(path, "cannot be written"), MemoryFile() as memory:
+    with replacing(Path(path)) as temporary, _guarded(path, "cannot be written"), MemoryFile() as memory:
         with memory.open(**_profile(array, transform, crs, nodata)) as raster:
             _describe(raster, nodata, ("class",), colours, class_names, None)
             raster.write(array)
@@ -75,7 +83,7 @@ def write_cog(
 def open_grid(path: Path) -> Grid:
     """The grid of a raster file; nothing is read but its header."""
     with _opened(path) as raster:
-        crs = raster.crs.to_string() if raster.crs else None
+        crs = _crs_text(raster.crs)
         transform: Transform = tuple(raster.transform)[:6]
         return Grid(raster.height, raster.width, transform, crs, raster.count, raster.dtypes[0], raster.nodata)
 
@@ -99,10 +107,21 @@ def read_tags(path: Path) -> dict[str, str]:
 def _profile(array: np.ndarray, transform: Transform, crs: str | None, nodata: float | None) -> dict[str, Any]:
     count, height, width = array.shape
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": array.dtype.name}
-    profile |= {"transform": Affine(*transform), "crs": crs, "nodata": nodata, "interleave": "band"} | COMPRESSION
+    profile |= {"transform": Affine(*transform), "crs": _crs(crs), "nodata": nodata, "interleave": "band"} | COMPRESSION
     if max(height, width) >= TILED_FROM:
         profile |= {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     return profile
+
+
+@lru_cache(maxsize=64)
+def _crs(text: str | None) -> CRS | None:
+    # Looking a CRS up takes longer than writing a small raster.
+    return CRS.from_string(text) if text else None
+
+
+@lru_cache(maxsize=64)
+def _crs_text(crs: CRS | None) -> str | None:
+    return crs.to_string() if crs else None
 
 
 def _describe(
@@ -125,18 +144,34 @@ def _describe(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A raster open for reading; a picture without georeference is fine, it has a grid of pixels."""
+    """A raster open for reading."""
     if not Path(path).is_file():
         raise UserError("raster is missing", path)
-    with _readable(path, "is not a readable raster, or is cut short"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as raster:
-            yield raster
+    with _guarded(path, "is not a readable raster, or is cut short"), rasterio.open(path) as raster:
+        yield raster
 
 
 @contextmanager
-def _readable(path: Path, complaint: str) -> Iterator[None]:
+def _guarded(path: Path, complaint: str) -> Iterator[None]:
+    """GDAL's complaints as a UserError; a picture without georeference is nothing to warn of, it has its grid of pixels."""
     try:
-        yield
-    except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield
+    except RasterioError as error:
         raise UserError(f"{complaint} ({error})", path, "fetch it again, or check the disk") from error
+
+
+def crs_wkt(crs: str | None) -> str:
+    """Well-known text of a CRS given as a code or text; empty when there is none."""
+    return "" if crs is None else str(CRS.from_user_input(crs).to_wkt(version="WKT2_2019"))
+
+
+def metres_per_unit(crs: str | None, latitude: float) -> tuple[float, float]:
+    """Metres per unit along x and y; `latitude` matters for degrees only. Pixels without a CRS count as metres."""
+    if crs is None:
+        return 1.0, 1.0
+    known = CRS.from_user_input(crs)
+    if known.is_geographic:
+        return METRES_PER_DEGREE * math.cos(math.radians(latitude)), METRES_PER_DEGREE
+    return (float(known.linear_units_factor[1]),) * 2

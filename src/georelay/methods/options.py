@@ -1,33 +1,29 @@
-"""The methods by name: where each lives and which settings it takes. Light: `plan` reads this without torch."""
+"""The table of methods, and the settings of each. Light: no torch, so that settings can be checked at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from georelay.settings import Strict
 
 
-class Options(BaseModel):
-    """Base of a method's own settings: unknown keys are refused."""
+class Supervised(Strict):
+    """Cross-entropy on labelled tiles, and nothing else."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SupervisedOptions(Options):
-    """Cross-entropy on labelled tiles alone."""
-
-    label_smoothing: float = Field(ge=0, lt=1)
+    label_smoothing: float = Field(ge=0, lt=1, description="share of the target spread evenly over all classes")
 
 
 @dataclass(frozen=True)
-class MethodEntry:
-    """Where a method's class is, and the class of its settings."""
+class Entry:
+    """Where a method lives and what can be set."""
 
     module: str
-    class_name: str
-    settings: type[Options]
+    name: str
+    settings: type[Strict]
 
 
-METHODS: dict[str, MethodEntry] = {
-    "supervised": MethodEntry("georelay.methods.supervised", "Supervised", SupervisedOptions),
+METHODS: dict[str, Entry] = {
+    "supervised": Entry("georelay.methods.supervised", "SupervisedMethod", Supervised),
 }

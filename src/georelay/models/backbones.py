@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from georelay.errors import UserError, suggestion
 from georelay.models.eager import define_missing_operators, without_compiler
@@ -14,15 +16,16 @@ with without_compiler():
     define_missing_operators()
     import timm
 
-# Vision transformers are built for one image size; these make them take any. Other networks refuse the words.
-ANY_SIZE = {"dynamic_img_size": True, "dynamic_img_pad": True}
+# Vision transformers are built for one image size; this makes them take any. Other networks refuse the word.
+ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True}
 
 
 class Backbone(nn.Module):
     """A timm network that answers an image with a list of maps, finest first.
 
-    `channels[i]` and `strides[i]` describe map i. Maps of an image that a stride does not divide overhang its right
-    and bottom edge. A vision transformer gives maps of one stride.
+    `channels[i]` and `strides[i]` describe map i. An image that the largest stride does not divide is padded on the
+    right and at the bottom, whatever the network would do, and its maps overhang it there. A vision transformer gives
+    maps of one stride.
     """
 
     def __init__(self, name: str, stages: Sequence[int], in_channels: int) -> None:
@@ -33,7 +36,8 @@ class Backbone(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Feature maps of a normalised image (B, bands, H, W)."""
-        maps: list[Tensor] = self.net(image)
+        over_y, over_x = (-size % self.strides[-1] for size in image.shape[-2:])
+        maps: list[Tensor] = self.net(F.pad(image, (0, over_x, 0, over_y)) if over_y or over_x else image)
         return maps
 
 
@@ -60,4 +64,5 @@ def _any_size(name: str, options: dict[str, Any]) -> Any:
 def _stage_count(name: str) -> int:
     """How many maps a network can give; nothing is computed on the meta device."""
     with torch.device("meta"):
-        return len(timm.create_model(name).feature_info)
+        model: Any = timm.create_model(name)
+        return len(model.feature_info)

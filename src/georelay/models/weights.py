@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -36,6 +37,15 @@ def load_weights(path: Path, module: nn.Module, facts: Mapping[str, Any] | None 
     module.load_state_dict(tensors)
 
 
+def load_start(path: Path, student: Any) -> None:
+    """Start from a file: of a whole student, or of its backbone alone under the names timm gives them."""
+    tensors, _ = read_weights(path)
+    network = student.backbone.net
+    part = network if set(tensors) == set(network.state_dict()) else student
+    require_keys(path, part, tensors)
+    part.load_state_dict(tensors)
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of a weight file."""
     if not Path(path).is_file():
@@ -43,7 +53,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, facts
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, facts
     except (SafetensorError, json.JSONDecodeError) as error:
         raise UserError(f"not a whole safetensors file ({error})", path, "delete it and run the stage that writes it") from None
 

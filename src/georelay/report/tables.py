@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,7 @@ class Line:
     notes: tuple[str, ...]
 
 
-def compare_study(
-    study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, *, resamples: int, seed: int
-) -> None:
+def compare_study(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, *, resamples: int, seed: int) -> None:
     """Write results/tables/<study>.csv and .md from the scores of the study's runs."""
     runs = {row["experiment"]: read_runs(row["experiment"], seeds, root) for row in rows}
     lines = list(_lines(rows, runs, seeds, resamples, seed))
@@ -75,15 +74,13 @@ def families(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
     yield from descend(None, 0)
 
 
-def _lines(
-    rows: Sequence[Row], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int, seed: int
-) -> Iterator[Line]:
+def _lines(rows: Sequence[Row], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int, seed: int) -> Iterator[Line]:
     for depth, row in families(rows):
         own, parent = runs[row["experiment"]], row["parent"]
         summary = summarise([float(mean_iou(scores.pooled)) for scores in own.values()])
         reason = _incomparable(own, parent, runs)
         difference = NO_DIFFERENCE
-        if parent is not None and not reason:
+        if own and parent is not None and not reason:
             difference = paired_difference(_cells(own), _cells(runs[parent]), resamples, seed)
         notes = tuple(_notes(own, seeds, parent, reason, difference))
         yield Line(row["experiment"], parent, row["why"], depth, tuple(own), summary, difference, notes)
@@ -141,7 +138,9 @@ def read_table(study: str, root: Path) -> list[dict[str, Any]]:
     text = table_path(study, root).read_text()
     numeric = {"mean", "sd", "difference", "low", "high", "p"}
     parse = {name: (lambda cell: float(cell or "nan")) if name in numeric else str for name in COLUMNS}
-    return [{**{name: parse[name](row[name]) for name in COLUMNS}, "n": int(row["n"])} for row in csv.DictReader(io.StringIO(text))]
+    return [
+        {**{name: parse[name](row[name]) for name in COLUMNS}, "n": int(row["n"])} for row in csv.DictReader(io.StringIO(text))
+    ]
 
 
 def points(value: float, sign: bool = False) -> str:
@@ -169,9 +168,7 @@ def indent(name: str, depth: int) -> str:
     return f"{'↳' * depth} {name}" if depth else name
 
 
-def _markdown(
-    study: str, lines: Sequence[Line], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int
-) -> str:
+def _markdown(study: str, lines: Sequence[Line], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int) -> str:
     parts = [
         f"# Study {study}",
         f"mIoU in points (x 100), mean ± standard deviation over seeds {', '.join(map(str, seeds))}; "

@@ -1,0 +1,1 @@
+"""Where rasters come from: one module per kind of source, all behind `catalog.fetch_source`."""

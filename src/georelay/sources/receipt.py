@@ -6,9 +6,10 @@ source gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from georelay.errors import UserError
 from georelay.files import read_json, write_json

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 ALIGNMENT = 64  # a cache line; every element type divides it
 COMMENT = b"directory sha256 "

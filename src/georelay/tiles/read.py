@@ -11,10 +11,11 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class TileStore:
 
     def _lowest(self, tiles: np.ndarray, budget: int, split: str) -> np.ndarray:
         rank = self.coordinate("rank")[tiles]
-        ranked = tiles[rank >= 0][np.argsort(rank[rank >= 0], kind="stable")]
+        ranked: np.ndarray = tiles[rank >= 0][np.argsort(rank[rank >= 0], kind="stable")]
         if budget > len(ranked):
             hint = "lower `labels` of the task or row, or give the source more scenes"
             raise UserError(f"{budget} labelled tiles are wanted, split {split} has {len(ranked)}", self.path, hint)
@@ -161,7 +162,7 @@ class TileStore:
     def _require(self, opened: _Opened, keys: list[str], size: int) -> np.ndarray:
         found = [opened.members.get(key, (-1, -1)) for key in keys]
         if any(entry[1] != size for entry in found):
-            raise self._corrupt(f'"{next(k for k, e in zip(keys, found) if e[1] != size)}" is missing or cut short')
+            raise self._corrupt(f'"{next(k for k, e in zip(keys, found, strict=True) if e[1] != size)}" is missing or cut short')
         return np.array([entry[0] for entry in found], np.int64)
 
     @staticmethod

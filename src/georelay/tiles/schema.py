@@ -7,7 +7,8 @@ moves: `GEOZARR` names the version that is written.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 SCHEMA = 1  # raise when a reader of older stores would misunderstand newer ones
 GEOZARR = "v0.1"
@@ -48,7 +49,9 @@ def modality_attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def geo_attributes(crs: str | None, wkt: str, pixel: tuple[float, float] | None, side: int) -> tuple[dict, dict]:
+def geo_attributes(
+    crs: str | None, wkt: str, pixel: tuple[float, float] | None, side: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Attributes of the `spatial_ref` variable (CF) and of the group (GeoZarr conventions proj and spatial).
 
     Both describe the frame of one tile: x and y count from its first corner, the array `transform` puts it on the

@@ -8,7 +8,8 @@ do not change with the version of a random generator, nor when scenes are added 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def apart(boxes: np.ndarray, scene: np.ndarray, buffer: float) -> np.ndarray:
 
 def by_scene(places: Places, scenes: Sequence[Scene]) -> np.ndarray:
     """The split that each tile's scene was given by its source."""
-    return np.array([SPLITS.index(scene.split) for scene in scenes], np.uint8)[places.scene]
+    codes: np.ndarray = np.array([SPLITS.index(scene.split) for scene in scenes], np.uint8)[places.scene]
+    return codes
 
 
 def by_blocks(boxes: np.ndarray, region: np.ndarray, split: Any) -> np.ndarray:
@@ -98,10 +100,11 @@ def too_close(boxes: np.ndarray, others: np.ndarray, buffer: float) -> np.ndarra
     rows = max(mine[:, 1].max(), theirs[:, 1].max()) + 3
     cells = theirs[:, 0] * rows + theirs[:, 1] + 1
     order = np.argsort(cells, kind="stable")
+    cells, others = cells[order], others[order]
     for column in (-1, 0, 1):
         middle = (mine[:, 0] + column) * rows + mine[:, 1] + 1
-        first, last = (np.searchsorted(cells[order], middle + d, side) for d, side in ((-1, "left"), (1, "right")))
-        _compare(boxes, others[order], first, last, buffer, close)
+        first, last = np.searchsorted(cells, middle - 1, "left"), np.searchsorted(cells, middle + 1, "right")
+        _compare(boxes, others, first, last, buffer, close)
     return close
 
 
@@ -131,7 +134,7 @@ def label_ranks(places: Places, names: Sequence[str], domain: np.ndarray, eligib
     Budgets are prefixes of it, so a larger budget holds all tiles of a smaller one.
     """
     rank = np.full(len(places), -1, np.int32)
-    keys = zip(places.scene.tolist(), places.row.tolist(), places.col.tolist())
+    keys = zip(places.scene.tolist(), places.row.tolist(), places.col.tolist(), strict=True)
     drawn = np.array([_draw(names[scene], row, col) for scene, row, col in keys], np.uint64)
     for code in np.unique(domain[eligible]):
         mine = np.flatnonzero(eligible & (domain == code))
@@ -148,7 +151,7 @@ def split_lists(split: np.ndarray, places: Places, names: Sequence[str]) -> dict
     for code, name in enumerate(SPLITS):
         tiles = np.flatnonzero(split == code)
         part = places.chosen(tiles)
-        where = [[names[s], r, c] for s, r, c in zip(part.scene.tolist(), part.row.tolist(), part.col.tolist())]
+        where = [[names[s], r, c] for s, r, c in zip(part.scene.tolist(), part.row.tolist(), part.col.tolist(), strict=True)]
         lists[name] = {"count": len(tiles), "digest": digest(where), "tiles": tiles.tolist()}
     return lists
 

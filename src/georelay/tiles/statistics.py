@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from georelay.tiles.schema import SPLITS
 from georelay.tiles.split import TRAIN
 from georelay.tiles.survey import Facts
+
+CONSTANT = 1e-6  # relative spread below which a band is constant up to rounding
 
 
 def class_counts(facts: Facts, split: np.ndarray) -> dict[str, list[int]]:
@@ -40,5 +43,10 @@ def _normalisation(facts: Facts, modality: str, chosen: np.ndarray) -> dict[str,
     mean = facts.sums[modality][chosen].sum(axis=0) / pixels
     variance = facts.squares[modality][chosen].sum(axis=0) / pixels - mean**2
     std = np.sqrt(np.maximum(variance, 0))
-    std[std <= 1e-9 * np.abs(mean)] = 1.0  # a constant band has nothing to scale; dividing by its zero would give NaN
-    return {"mean": mean.tolist(), "std": std.tolist()}
+    std[std <= CONSTANT * np.abs(mean)] = 1.0  # nothing to scale, and dividing by its zero would give NaN
+    return {"mean": _rounded(mean), "std": _rounded(std)}
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    """Nine digits: more than the pixels carry, few enough to hide in which order a processor adds."""
+    return [float(f"{value:.9g}") for value in values]

@@ -6,16 +6,17 @@ normalisation), so that nothing is written before everything is known to be in o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from georelay.errors import UserError
+from georelay.errors import UserError, suggestion
 from georelay.geo.grid import Grid
 from georelay.geo.raster import open_grid, read_window
-from georelay.sources.receipt import Receipt, Scene
+from georelay.sources.receipt import NAME, Receipt, Scene
 from georelay.tiles.schema import LABEL, VALID
 from georelay.tiles.windows import Block, Places, require_tile_fits
 
@@ -66,9 +67,12 @@ class Facts:
 
 def open_rasters(receipt: Receipt, folder: Path, modalities: Sequence[str], tile: int) -> Rasters:
     """Read and compare all headers; whatever does not fit together is a UserError."""
+    for name in modalities:
+        if name not in receipt.modalities:
+            raise UserError(f'has no modality "{name}"', folder / NAME, suggestion(name, receipt.modalities))
     known = {name: receipt.modalities[name] for name in modalities}
     grids = [_scene_grid(receipt, scene, folder, known, tile) for scene in receipt.scenes]
-    for scene, grid in zip(receipt.scenes, grids):
+    for scene, grid in zip(receipt.scenes, grids, strict=True):
         if grid.crs != grids[0].crs:
             what = f"CRS {grid.crs} against {grids[0].crs} of {folder / receipt.scenes[0].label}"
             raise UserError(what, folder / scene.label, "reproject the scenes of one task to one CRS")
@@ -137,7 +141,7 @@ def _valid(array: np.ndarray, nodata: float | None) -> np.ndarray:
 
 def _tiles(array: np.ndarray, rows: np.ndarray, cols: np.ndarray, side: int) -> np.ndarray:
     tiles = np.empty((len(rows), *array.shape[:-2], side, side), array.dtype)
-    for index, (row, col) in enumerate(zip(rows.tolist(), cols.tolist())):
+    for index, (row, col) in enumerate(zip(rows.tolist(), cols.tolist(), strict=True)):
         tiles[index] = array[..., row : row + side, col : col + side]
     return tiles
 
@@ -148,7 +152,7 @@ def survey_block(rasters: Rasters, places: Places, block: Block) -> Facts:
     valid = layers[VALID].view(bool).reshape(block.last - block.first, -1)
     labels = layers[LABEL].reshape(valid.shape)
     count = len(rasters.receipt.classes)
-    classes = [np.bincount(tile[mask], minlength=256)[:count] for tile, mask in zip(labels, valid)]
+    classes = [np.bincount(tile[mask], minlength=256)[:count] for tile, mask in zip(labels, valid, strict=True)]
     moments = {m: _moments(layers[m].reshape(*layers[m].shape[:2], -1), valid) for m in rasters.modalities}
     sums, squares = ({m: pair[part] for m, pair in moments.items()} for part in (0, 1))
     return Facts(valid.sum(axis=1), np.array(classes, np.int64), sums, squares)
@@ -157,11 +161,11 @@ def survey_block(rasters: Rasters, places: Places, block: Block) -> Facts:
 def _moments(tiles: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per tile and band, the sum and the sum of squares over valid pixels."""
     sums, squares = np.zeros(tiles.shape[:2]), np.zeros(tiles.shape[:2])
-    for index, (tile, mask) in enumerate(zip(tiles, valid)):
+    for index, (tile, mask) in enumerate(zip(tiles, valid, strict=True)):
         # One tile at a time: each tile's numbers do not depend on how tiles were grouped, and little memory is used.
         values = (tile if mask.all() else tile[:, mask]).astype(np.float64)
         sums[index] = values.sum(axis=1)
-        squares[index] = np.einsum("bp,bp->b", values, values)
+        squares[index] = (values * values).sum(axis=1)
     return sums, squares
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def cut(grids: Sequence[Grid], tile: int, stride: int, per_block: int) -> tuple[
         parts.append((np.full(row.size, scene, np.int32), row, col))
         blocks += [Block(scene, count + a, count + b) for a, b in _spans(len(rows), len(cols), per_block)]
         count += row.size
-    columns = (np.concatenate(column) for column in zip(*parts))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Places(*columns), blocks
 
 

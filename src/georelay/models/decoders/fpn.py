@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,10 +32,11 @@ class FpnDecoder(nn.Module):
 
     def fuse(self, maps: Sequence[Tensor]) -> Tensor:
         """The pyramid's finest map."""
-        levels = [lateral(map_) for lateral, map_ in zip(self.laterals, maps)]
-        top = levels[-1]
+        levels = [lateral(map_) for lateral, map_ in zip(self.laterals, maps, strict=True)]
+        top: Tensor = levels[-1]
         for level in reversed(levels[:-1]):
             top = level + resize(top, level)
         if self.enlarge == 1:
             return top
-        return F.interpolate(top, scale_factor=self.enlarge, mode="bilinear", align_corners=False)
+        fine: Tensor = F.interpolate(top, scale_factor=self.enlarge, mode="bilinear", align_corners=False)
+        return fine

@@ -5,7 +5,7 @@ Written from its description (Xie et al., NeurIPS 2021, section 3.2), as the pub
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class SegformerDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Class logits (B, classes, H / stride, W / stride)."""
-        levels = [unit(map_) for unit, map_ in zip(self.levels, maps)]
+        levels = [unit(map_) for unit, map_ in zip(self.levels, maps, strict=True)]
         fused = self.fusion(torch.cat([resize(level, levels[0]) for level in levels], dim=1))
         logits: Tensor = self.classify(self.dropout(fused))
         return logits

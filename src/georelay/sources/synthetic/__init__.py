@@ -1,0 +1,1 @@
+"""Worlds drawn from random numbers, and the sensors that see them."""

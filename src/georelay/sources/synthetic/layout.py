@@ -84,7 +84,7 @@ def draw_districts(rng: np.random.Generator, extent: float, layout: Layout) -> D
     field = np.array(layout.field) * rng.uniform(0.7, 1.35, (count, 2))
     angle = rng.uniform(0, np.pi / 2) + layout.turned * rng.uniform(-np.pi / 4, np.pi / 4, count)
     roads = _half_roads(rng, use, layout)
-    return Districts(cKDTree(sites), sites, use, angle, lot, field, large, roads)
+    return Districts(cKDTree(sites, leafsize=8), sites, use, angle, lot, field, large, roads)
 
 
 def _half_roads(rng: np.random.Generator, use: np.ndarray, layout: Layout) -> np.ndarray:
@@ -153,7 +153,7 @@ def settle(rng: np.random.Generator, ground: Ground, districts: Districts, layou
     street = town & ((in_u < layout.street) | (in_v < layout.street))
     lot_u, in_u = _divided(in_u - layout.street, lot[ground.site, 0])
     lot_v, in_v = _divided(in_v - layout.street, lot[ground.site, 1])
-    reach = int(2.2 * layout.district / (lot[:, 1].min())) + 2 * row
+    reach = int(1.1 * layout.district / lot.min()) + 2 * row
     index_u = np.clip(block_u * row + np.clip(lot_u, 0, row - 1) + reach, 0, 2 * reach - 1)
     index_v = np.clip(block_v * 2 + np.clip(lot_v, 0, 1) + reach, 0, 2 * reach - 1)
     plots = _Plots(rng, districts, layout, reach)
@@ -193,22 +193,28 @@ class _Plots:
 
     def dry(self, ground: Ground, gsd: float, wet: np.ndarray, districts: Districts, layout: Layout) -> np.ndarray:
         """Houses that stand whole within their district, off the main roads and away from water."""
+        site, i, j, u, v = self._placed(districts, layout)
+        cosine, sine = np.cos(districts.angle[site]), np.sin(districts.angle[site])
+        x = districts.sites[site, 0] + u * cosine - v * sine
+        y = districts.sites[site, 1] + u * sine + v * cosine
+        reach = np.hypot(self.half_u[site, i, j], self.half_v[site, i, j])
+        near, edge, _ = edges(districts, x, y)
+        good = (near == site) & (edge > 0.8 * reach + layout.road[1] / 2)
+        good &= _unwarped(ground, gsd, x, y, wet) > reach + 2
+        result = np.zeros_like(self.keep)
+        result[site, i, j] = good
+        return result
+
+    def _placed(self, districts: Districts, layout: Layout) -> tuple[np.ndarray, ...]:
+        """Indices of the plots that may lie in their district, and the houses' centres in its grid."""
         site, i, j = np.nonzero(self.keep)
         lot = districts.lot[site]
         a, b = i - self.reach, j - self.reach
         u = (a // self.row) * (layout.street + self.row * lot[:, 0]) + layout.street + (a % self.row) * lot[:, 0]
         v = (b // 2) * (layout.street + 2 * lot[:, 1]) + layout.street + (b % 2) * lot[:, 1]
         u, v = u + self.centre_u[site, i, j], v + self.centre_v[site, i, j]
-        cosine, sine = np.cos(districts.angle[site]), np.sin(districts.angle[site])
-        x = districts.sites[site, 0] + u * cosine - v * sine
-        y = districts.sites[site, 1] + u * sine + v * cosine
-        near, edge, _ = edges(districts, x, y)
-        reach = np.hypot(self.half_u[site, i, j], self.half_v[site, i, j])
-        good = (near == site) & (edge > 0.8 * reach + layout.road[1] / 2)
-        good &= _unwarped(ground, gsd, x, y, wet) > reach + 2
-        result = np.zeros_like(self.keep)
-        result[site, i, j] = good
-        return result
+        near = np.hypot(u, v) < 1.1 * layout.district
+        return site[near], i[near], j[near], u[near], v[near]
 
 
 def _unwarped(ground: Ground, gsd: float, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -217,4 +223,5 @@ def _unwarped(ground: Ground, gsd: float, x: np.ndarray, y: np.ndarray, values: 
     row, col = (np.clip((axis / gsd).astype(int), 0, size - 1) for axis in (y, x))
     x, y = x - ground.x[row, col] + (col + 0.5) * gsd, y - ground.y[row, col] + (row + 0.5) * gsd
     row, col = (np.clip((axis / gsd).astype(int), 0, size - 1) for axis in (y, x))
-    return values[row, col]
+    found: np.ndarray = values[row, col]
+    return found

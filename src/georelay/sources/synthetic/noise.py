@@ -10,6 +10,7 @@ import zlib
 from functools import lru_cache
 
 import numpy as np
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
 
 
@@ -22,15 +23,17 @@ def stream(seed: int, *key: str | int) -> np.random.Generator:
 def smooth(rng: np.random.Generator, size: int, length: float, exponent: float = 4.0) -> np.ndarray:
     """A periodic field [size, size], mean 0 and sd 1, flat above `length` pixels, power law with `exponent` below."""
     white = rng.standard_normal((size, size), dtype=np.float32)
-    field = np.fft.irfft2(np.fft.rfft2(white) * _filter(size, length, exponent), s=(size, size))
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    field = irfft2(rfft2(white) * _filter(size, length, exponent), s=(size, size))
+    standard: np.ndarray = ((field - field.mean()) / field.std()).astype(np.float32)
+    return standard
 
 
 @lru_cache(maxsize=64)
 def _filter(size: int, length: float, exponent: float) -> np.ndarray:
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    amplitude = (1 + (2 * np.pi * frequency * length / 4) ** 2) ** (-exponent / 4)
-    return amplitude.astype(np.float32)
+    amplitude: np.ndarray = (1 + (2 * np.pi * frequency * length / 4) ** 2) ** (-exponent / 4)
+    single: np.ndarray = amplitude.astype(np.float32)
+    return single
 
 
 def grain(rng: np.random.Generator, size: int, sigma: float) -> np.ndarray:
@@ -39,7 +42,8 @@ def grain(rng: np.random.Generator, size: int, sigma: float) -> np.ndarray:
     if sigma <= 0:
         return white
     field = gaussian_filter(white, sigma, mode="wrap", truncate=3.0)
-    return field / field.std()
+    standard: np.ndarray = field / field.std()
+    return standard
 
 
 def table(rng: np.random.Generator, *shape: int) -> np.ndarray:

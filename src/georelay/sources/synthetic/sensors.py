@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from georelay.sources.synthetic.noise import grain, table
-from georelay.sources.synthetic.world import BUILDING, CROP, LOOKUP, ROAD, TREE, WATER, World, ambient
+from georelay.sources.synthetic.world import BUILDING, CROP, LOOKUP, TREE, WATER, World, ambient
 
 BANDS = ("blue", "green", "red", "nir")
 SCALE = 1e-4  # reflectance per digital number
@@ -36,7 +36,7 @@ class Camera:
 
     bands: tuple[str, ...] = BANDS
     gain: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # in the order of BANDS
-    gain_sd: float = 0.06  # from scene to scene
+    gain_sd: tuple[float, float] = (0.06, 0.025)  # from scene to scene: all bands together, each band alone
     haze: tuple[float, float] = (0.0, 0.03)
     sun: tuple[float, float] = (35.0, 60.0)  # elevation in degrees
     azimuth: tuple[float, float] = (120.0, 220.0)
@@ -49,7 +49,8 @@ class Camera:
 class Radar:
     """A side-looking SAR with vv and vh, in dB, calibrated."""
 
-    looks: float = 4.0
+    looks: float = 2.0
+    parcel_sd: float = 2.0  # dB, between things of one kind
     incidence: tuple[float, float] = (33.0, 43.0)
     floor_db: float = -27.0
     margin: float = 0.33  # share of scenes that the swath covers only in part
@@ -82,7 +83,8 @@ def reflectance(rng: np.random.Generator, world: World, camera: Camera) -> np.nd
     # Fields differ mostly in brightness: independent bands would make them pink.
     tone = camera.parcel_sd * (0.85 * rng.standard_normal((LOOKUP, 1)) + 0.35 * rng.standard_normal((LOOKUP, 4)))
     image *= np.exp(tone).astype(np.float32)[world.parcel]
-    image *= (1 + TEXTURE[world.cover] * (0.8 * grain(rng, size, 0.8) + 0.7 * grain(rng, size, 2.0)) + _rows(rng, world))[..., None]
+    rough = TEXTURE[world.cover] * (0.8 * grain(rng, size, 0.8) + 0.7 * grain(rng, size, 2.0))
+    image *= (1 + rough + _rows(rng, world))[..., None]
     return np.ascontiguousarray(np.moveaxis(image, -1, 0))
 
 
@@ -90,13 +92,15 @@ def _rows(rng: np.random.Generator, world: World) -> np.ndarray:
     """Brightness of crop rows; rows finer than two pixels and a half are not seen."""
     spacing = (2.4 + 2.2 * table(rng, LOOKUP))[world.parcel]
     depth = (0.10 * table(rng, LOOKUP))[world.parcel] * (spacing > 2.5 * world.gsd)
-    return (world.cover == CROP) * depth * np.sin(2 * np.pi * world.rows / spacing)
+    waves: np.ndarray = (world.cover == CROP) * depth * np.sin(2 * np.pi * world.rows / spacing)
+    return waves
 
 
 def sunlight(world: World, sun: Sun) -> np.ndarray:
     """Direct light on each pixel, 0 in cast shadow, about 1 in the sun."""
     lit = _relief(world, sun)
-    return lit * (1 - cast_shadow(world.height, sun, world.gsd))
+    light: np.ndarray = lit * (1 - cast_shadow(world.height, sun, world.gsd))
+    return light
 
 
 def _relief(world: World, sun: Sun) -> np.ndarray:
@@ -104,7 +108,8 @@ def _relief(world: World, sun: Sun) -> np.ndarray:
     down, right = sun.away
     towards = np.clip(-(slope_y * down + slope_x * right), -1.5, 1.5) * -1.0
     steep = np.where(world.cover == TREE, 0.22, np.where(world.cover == BUILDING, 0.5, 0.1))
-    return np.clip(1 + steep * towards / np.tan(sun.elevation), 0.35, 1.5).astype(np.float32)
+    lit: np.ndarray = np.clip(1 + steep * towards / np.tan(sun.elevation), 0.35, 1.5).astype(np.float32)
+    return lit
 
 
 def cast_shadow(height: np.ndarray, sun: Sun, gsd: float) -> np.ndarray:
@@ -114,7 +119,8 @@ def cast_shadow(height: np.ndarray, sun: Sun, gsd: float) -> np.ndarray:
     for step in range(1, int(height.max() / drop) + 1):
         row, col = (round(part * step) for part in sun.away)
         ray = np.maximum(ray, _moved(height, row, col) - step * drop)
-    return np.clip((ray - height) / max(drop, 1e-6), 0, 1).astype(np.float32)
+    shade: np.ndarray = np.clip((ray - height) / max(drop, 1e-6), 0, 1).astype(np.float32)
+    return shade
 
 
 def _moved(array: np.ndarray, rows: int, cols: int) -> np.ndarray:
@@ -131,13 +137,15 @@ def _moved(array: np.ndarray, rows: int, cols: int) -> np.ndarray:
 def illuminate(image: np.ndarray, world: World, direct: np.ndarray) -> np.ndarray:
     """Direct and sky light on the land; the sky is bluer, so shadows are."""
     sky = np.array([0.36, 0.28, 0.23, 0.17], np.float32)[:, None, None]
-    return image * (sky * ambient(world.height, 2.0 / world.gsd + 0.5) + (1 - sky) * direct)
+    lit: np.ndarray = image * (sky * ambient(world.height, 2.0 / world.gsd + 0.5) + (1 - sky) * direct)
+    return lit
 
 
 def expose(rng: np.random.Generator, image: np.ndarray, camera: Camera) -> np.ndarray:
     """What the camera delivers: haze, point spread, gain and noise, as uint16 [band, y, x]; 0 stays free for nodata."""
     haze = rng.uniform(*camera.haze) * np.array([1.0, 0.75, 0.55, 0.25])
-    gain = np.array(camera.gain) * np.exp(camera.gain_sd * rng.standard_normal(len(BANDS)))
+    together, alone = camera.gain_sd
+    gain = np.array(camera.gain) * np.exp(together * rng.standard_normal() + alone * rng.standard_normal(len(BANDS)))
     size, bands = image.shape[-1], [BANDS.index(name) for name in camera.bands]
     counts = np.empty((len(bands), size, size), np.uint16)
     for target, band in enumerate(bands):
@@ -154,31 +162,32 @@ def photograph(rng: np.random.Generator, world: World, camera: Camera) -> np.nda
 
 
 # Backscatter in dB (vv, vh) by cover, and how much leaves and water in the soil add.
-_SIGMA = np.array([[-14, -23], [-13, -20.5], [-11.5, -18], [-8.5, -13.5], [-21, -30], [-9, -17], [-17, -26]], np.float32)
+_SIGMA = np.array([[-13.8, -22.4], [-13, -20.6], [-12.2, -19.2], [-8.5, -13.5], [-21, -30], [-5, -14], [-17, -26]], np.float32)
 _LEAVES = np.array([[2.0, 3.0], [1.5, 2.5], [2.5, 4.0], [1.0, 1.0], [0, 0], [0, 0], [0, 0]], np.float32)
 _WATER_IN_SOIL = np.array([[4.0, 2.5], [3.0, 1.5], [2.0, 1.0], [0.5, 0.5], [0, 0], [0, 0], [0, 0]], np.float32)
 _WALL = np.array([26.0, 2.4], np.float32)  # double bounce per metre of wall at a pixel, relative to ground power
-_PARCEL_DB = 1.2
 
 
 def scan(rng: np.random.Generator, world: World, radar: Radar) -> np.ndarray:
     """A SAR scene in dB, float32 [vv/vh, y, x], looking from the left; SAR_NODATA beyond the swath."""
     incidence = np.deg2rad(rng.uniform(*radar.incidence))
-    power = _backscatter(rng, world)
+    power = _backscatter(rng, world, radar)
     power += _WALL[:, None, None] * power.mean((1, 2), keepdims=True) * _walls(world)
-    power *= ~_hidden(world, incidence)
-    power = _laid_over(power, world, incidence)
+    # Crowns let part of the wave through: they shade and lean as if they were lower.
+    height = np.where(world.cover == TREE, 0.5 * world.height, world.height)
+    power *= ~_hidden(height, world.gsd, incidence)
+    power = _laid_over(power, height, world.gsd, incidence)
     power += 10 ** (radar.floor_db / 10)
     power *= rng.standard_gamma(radar.looks, power.shape, dtype=np.float32) / np.float32(radar.looks)
-    decibel = (10 * np.log10(np.maximum(power, 1e-5))).astype(np.float32)
+    decibel: np.ndarray = (10 * np.log10(np.maximum(power, 1e-5))).astype(np.float32)
     decibel[:, ~_swath(rng, world.cover.shape[0], radar)] = SAR_NODATA
     return decibel
 
 
-def _backscatter(rng: np.random.Generator, world: World) -> np.ndarray:
+def _backscatter(rng: np.random.Generator, world: World, radar: Radar) -> np.ndarray:
     decibel = _SIGMA[world.cover] + _LEAVES[world.cover] * (world.vegetation[..., None] - 0.5)
     decibel += _WATER_IN_SOIL[world.cover] * (world.wetness[..., None] - 0.4)
-    decibel += _PARCEL_DB * rng.standard_normal((LOOKUP, 1), dtype=np.float32)[world.parcel]
+    decibel += np.float32(radar.parcel_sd) * rng.standard_normal((LOOKUP, 1), dtype=np.float32)[world.parcel]
     wind = rng.uniform(-2.0, 3.0)
     decibel[world.cover == WATER] += np.float32(wind)
     return np.ascontiguousarray(np.moveaxis(10 ** (decibel / 10), -1, 0)).astype(np.float32)
@@ -192,18 +201,17 @@ def _walls(world: World) -> np.ndarray:
     return rise / 6.0
 
 
-def _hidden(world: World, incidence: float) -> np.ndarray:
+def _hidden(height: np.ndarray, gsd: float, incidence: float) -> np.ndarray:
     """Where something nearer to the radar stands in the way of the ray."""
-    column = np.arange(world.height.shape[1], dtype=np.float32) * world.gsd / np.float32(np.tan(incidence))
-    ray = np.maximum.accumulate(world.height + column, axis=1)
-    hidden: np.ndarray = ray > world.height + column + 0.5
+    column = np.arange(height.shape[1], dtype=np.float32) * gsd / np.float32(np.tan(incidence))
+    hidden: np.ndarray = np.maximum.accumulate(height + column, axis=1) > height + column + 0.5
     return hidden
 
 
-def _laid_over(power: np.ndarray, world: World, incidence: float) -> np.ndarray:
+def _laid_over(power: np.ndarray, height: np.ndarray, gsd: float, incidence: float) -> np.ndarray:
     """High things answer early and fall on what lies before them, towards the radar."""
-    rows, cols = world.height.shape
-    shift = np.rint(world.height / np.tan(incidence) / world.gsd).astype(np.int64)
+    rows, cols = height.shape
+    shift = np.rint(height / np.tan(incidence) / gsd).astype(np.int64)
     landing = np.maximum(np.arange(cols) - shift, 0) + np.arange(rows)[:, None] * cols
     flat = landing.ravel()
     sums = [np.bincount(flat, band.ravel(), rows * cols) for band in power]
@@ -219,7 +227,3 @@ def _swath(rng: np.random.Generator, size: int, radar: Radar) -> np.ndarray:
     edge = size * (0.06 + 0.22 * depth) + (row - size / 2) * (0.1 + 0.3 * slant) * (1 if slant > 0.5 else -1)
     inside: np.ndarray = col >= edge if side < 0.5 else col < size - edge
     return inside
-
-
-__all__ = ["BANDS", "Camera", "Radar", "Sun", "cast_shadow", "draw_sun", "expose", "illuminate", "photograph", "scan", "sunlight"]
-_ = ROAD

@@ -56,8 +56,8 @@ def draw_world(rng: np.random.Generator, size: int, gsd: float, layout: Layout) 
     cover, parcel = _fields_cover(rng, field, border, use, layout)
     _gardens(rng, cover, parcel, houses, use)
     crowns = _crowns(rng, size, gsd)
-    trees = _trees(crowns, _tree_wish(rng, size, gsd, use, border, shore, field, layout))
-    return _assemble(rng, gsd, ground, houses, shore, cover, parcel, trees, crowns)
+    canopy = crowns + _tree_wish(rng, size, gsd, use, border, shore, field, layout)
+    return _assemble(rng, gsd, ground, houses, shore, cover, parcel, canopy, crowns)
 
 
 def _shore(rng: np.random.Generator, size: int, gsd: float, layout: Layout, use: np.ndarray) -> np.ndarray:
@@ -65,23 +65,28 @@ def _shore(rng: np.random.Generator, size: int, gsd: float, layout: Layout, use:
     ticks = (np.arange(size, dtype=np.float32) + 0.5) * gsd
     x, y = ticks[None], ticks[:, None]
     extent, shore = size * gsd, np.full((size, size), FAR, np.float32)
-    for _ in range(rng.binomial(max(1, round(extent / 512)), layout.rivers)):
-        shore = np.minimum(shore, _river(rng, x, y, extent, gsd, layout))
-    wobble = smooth(rng, size, 60.0 / gsd, 8.0)
+    for _ in range(rng.binomial(max(1, round(extent / 1024)), layout.rivers)):
+        shore = np.minimum(shore, _river(rng, x, y, extent, layout))
+    wobble = smooth(rng, size, 26.0 / gsd, 8.0)
     for _ in range(rng.poisson(layout.ponds * max(1.0, (extent / 256) ** 2 / 4))):
         centre, radius = rng.uniform(0, extent, 2), rng.uniform(9, 24)
-        shore = np.minimum(shore, np.hypot(x - centre[0], y - centre[1]) - radius * (1 + 0.3 * wobble))
+        shore = np.minimum(shore, np.hypot(x - centre[0], y - centre[1]) - radius * (1 + 0.2 * wobble))
     return shore.astype(np.float32)
 
 
-def _river(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, extent: float, gsd: float, layout: Layout) -> np.ndarray:
-    """A level line of a tilted smooth field; dividing by the gradient keeps the river evenly wide."""
-    size, angle = x.shape[1], rng.uniform(0, 2 * np.pi)
-    across = np.cos(angle) * (x - extent * rng.uniform(0.2, 0.8)) + np.sin(angle) * (y - extent * rng.uniform(0.2, 0.8))
-    field = across + 26.0 * smooth(rng, size, 190.0 / gsd, 10.0)
-    slope_y, slope_x = np.gradient(field, gsd)
+def _river(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, extent: float, layout: Layout) -> np.ndarray:
+    """A line that meanders across the scene; dividing by its slope keeps the river evenly wide."""
+    angle, (at_x, at_y) = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.8, 2) * extent
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    across = cosine * (x - at_x) + sine * (y - at_y)
+    along = cosine * (y - at_y) - sine * (x - at_x)
     half = rng.uniform(*layout.river) / 2
-    distance: np.ndarray = np.abs(field) / np.maximum(np.hypot(slope_x, slope_y), 0.3) - half
+    slope = np.zeros_like(along)
+    for length in rng.uniform([16, 34], [28, 62]) * half:  # meanders grow with the river
+        turns, phase = along * np.float32(2 * np.pi / length), np.float32(rng.uniform(0, 2 * np.pi))
+        across = across - np.float32(0.1 * length) * np.sin(turns + phase)
+        slope -= np.float32(0.2 * np.pi) * np.cos(turns + phase)
+    distance: np.ndarray = np.abs(across) / np.sqrt(1 + slope**2) - half
     return distance
 
 
@@ -141,15 +146,11 @@ def _tree_wish(
     """How much a place wants trees: -3 hardly any, 0 half, 3 closed forest."""
     stands = smooth(rng, size, 70.0 / gsd, 6.0)
     base = np.array([-3.1, -2.6 + 6 * layout.garden_trees, 2.4], np.float32)  # FIELDS, TOWN, FOREST
-    wish = base[use] + np.where(use == FOREST, 0.9, 0.6) * stands
+    wish = base[use] + np.where(use == FOREST, 0.9 * stands - 2.2 * np.exp(-border / 5), 0.6 * stands)
     hedge = (table(rng, LOOKUP) < layout.hedges)[field] & (use == FIELDS)
     wish = np.where(hedge & (border < 2.2), 1.4 + stands, wish)
     bank = np.exp(-np.maximum(shore, 0) / 6)
     return np.where(use == FOREST, wish, wish + 2.4 * bank * (use == FIELDS)).astype(np.float32)
-
-
-def _trees(crowns: np.ndarray, wish: np.ndarray) -> np.ndarray:
-    return crowns + wish > 0
 
 
 def _assemble(
@@ -160,13 +161,13 @@ def _assemble(
     shore: np.ndarray,
     cover: np.ndarray,
     parcel: np.ndarray,
-    trees: np.ndarray,
+    canopy: np.ndarray,
     crowns: np.ndarray,
 ) -> World:
     house, road = houses.number >= 0, ground.road
     road = road | (houses.street & (ground.edge > 0))
     water = (shore < 0) & ~ground.road & ~house  # main roads bridge rivers, streets end at them
-    trees &= ~water & ~house & ~ground.road
+    trees = (canopy > 0) & ~water & ~house & ~ground.road
     trees &= ~road | (crowns > 1.2)  # a few crowns reach over a street
     cover = cover.copy()
     for mask, kind in ((road, ROAD), (water, WATER), (trees, TREE), (house, BUILDING)):
@@ -175,27 +176,28 @@ def _assemble(
     parcel[cover == ROAD] = 0
     parcel[cover == WATER] = 1
     parcel[cover == TREE] = 2
-    height = _height(rng, cover, houses, crowns, gsd)
+    height = _height(rng, cover, houses, canopy, crowns)
     wetness = _wetness(rng, shore, cover, gsd)
     vegetation = _vegetation(rng, cover, parcel, wetness, crowns, gsd)
     variant = _variant(rng, cover, parcel, ground)
     return World(gsd, cover, variant, parcel, height, wetness, vegetation, ground.v)
 
 
-def _height(rng: np.random.Generator, cover: np.ndarray, houses: Houses, crowns: np.ndarray, gsd: float) -> np.ndarray:
+def _height(rng: np.random.Generator, cover: np.ndarray, houses: Houses, canopy: np.ndarray, crowns: np.ndarray) -> np.ndarray:
     number = np.maximum(houses.number, 0)
     roof = houses.height[number] * np.where(houses.flat[number], 1.0, 1.15 - 0.4 * houses.ridge)
-    crop = 0.3 + 1.5 * table(rng, LOOKUP)
-    tall = rng.uniform(7, 13) + 2.2 * crowns
-    ground = np.array([0.0, 0.15, 0.6, 0.0, 0.0, 0.0, 0.0], np.float32)[cover]
-    height = np.where(cover == BUILDING, roof, np.where(cover == TREE, np.maximum(tall, 3.0), ground * crop.mean()))
+    # Crowns are domes: low where a clump just begins, so single bushes cast no shadow of a tall tree.
+    tall = 2 + rng.uniform(6, 10) * np.sqrt(np.clip(canopy / 2.2, 0, 1)) + 1.8 * crowns
+    herbs = np.array([0.0, 0.15, 0.8, 0.0, 0.0, 0.0, 0.0], np.float32)[cover]
+    height = np.where(cover == BUILDING, roof, np.where(cover == TREE, np.maximum(tall, 1.5), herbs))
     return height.astype(np.float32)
 
 
 def _wetness(rng: np.random.Generator, shore: np.ndarray, cover: np.ndarray, gsd: float) -> np.ndarray:
     field = 0.35 + 0.16 * smooth(rng, cover.shape[0], 110.0 / gsd, 6.0) + 0.5 * np.exp(-np.maximum(shore, 0) / 9)
     field[cover == WATER] = 1.0
-    return np.clip(field, 0, 1).astype(np.float32)
+    wetness: np.ndarray = np.clip(field, 0, 1).astype(np.float32)
+    return wetness
 
 
 def _vegetation(
@@ -209,7 +211,8 @@ def _vegetation(
     living = span[cover] > 0
     share += living * (0.06 * patch + 0.25 * (wetness - 0.4) * (cover != TREE))
     share += np.where(cover == TREE, 0.05 * crowns, 0)
-    return np.clip(share, 0, 1).astype(np.float32)
+    vegetation: np.ndarray = np.clip(share, 0, 1).astype(np.float32)
+    return vegetation
 
 
 def _variant(rng: np.random.Generator, cover: np.ndarray, parcel: np.ndarray, ground: Ground) -> np.ndarray:
@@ -222,4 +225,5 @@ def _variant(rng: np.random.Generator, cover: np.ndarray, parcel: np.ndarray, gr
 def ambient(height: np.ndarray, sigma: float) -> np.ndarray:
     """How much of the sky a place sees, 0 to 1: low beside high things."""
     above = np.maximum(gaussian_filter(height, sigma, truncate=3.0) - height, 0)
-    return 1 / (1 + 0.08 * above)
+    seen: np.ndarray = 1 / (1 + 0.08 * above)
+    return seen

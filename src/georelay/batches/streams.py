@@ -1,0 +1,153 @@
+"""Streams of batches from a tile store: labelled, unlabelled and target tiles, each a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from georelay.batches.augment import recolour
+from georelay.batches.geometry import Geometry, draw_geometry, identity
+from georelay.batches.modality import Modality, modalities_of
+from georelay.batches.sampling import generator, positions
+from georelay.errors import UserError
+
+PRELOADED_BYTES = 1 << 29  # smaller streams are read once and kept; larger ones are read batch by batch
+STREAMS = ("labelled", "unlabelled", "target")
+
+
+class Store(Protocol):
+    """What is needed of a tile store."""
+
+    def array(self, name: str) -> np.ndarray:
+        """All tiles of a modality, of `label` or of `valid`."""
+        ...
+
+    def select(self, split: str, domain: str | None = None, budget: int | None = None) -> np.ndarray:
+        """Tile ids."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one step. `label` is `ignore` and `image` is 0 wherever `valid` is false."""
+
+    image: Tensor
+    label: Tensor
+    valid: Tensor
+    index: Tensor
+    geometry: Geometry
+    pair: Tensor | None = None
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """The same batch elsewhere."""
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("label", "valid", "index")}
+        image = self.image.to(device, memory_format=memory_format, non_blocking=True)
+        pair = None if self.pair is None else self.pair.to(device, memory_format=memory_format, non_blocking=True)
+        return replace(self, image=image, pair=pair, **moved)
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in `count` equal parts."""
+        size = len(self.index) // count
+        return [self._take(slice(part * size, (part + 1) * size)) for part in range(count)]
+
+    def _take(self, samples: slice) -> Batch:
+        names = ("image", "label", "valid", "index") + (() if self.pair is None else ("pair",))
+        return replace(self, geometry=self.geometry.take(samples), **{name: getattr(self, name)[samples] for name in names})
+
+
+class Tiles:
+    """Tiles of a store by position in a list of ids, as tensors; kept in memory where they are few."""
+
+    def __init__(self, store: Store, ids: np.ndarray, modalities: list[Modality], inputs: int, ignore: int) -> None:
+        self.store, self.ids, self.modalities, self.inputs, self.ignore = store, ids, modalities, inputs, ignore
+        self.side = int(store.array("label").shape[-1])
+        values = 2 + 4 * sum(len(modality.bands) for modality in modalities)
+        fits = len(ids) * self.side**2 * values <= PRELOADED_BYTES
+        self.kept = self._load(np.arange(len(ids))) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, places: np.ndarray) -> tuple[list[Tensor], Tensor]:
+        """Normalised values of each modality, 0 in gaps; label and valid mask as bytes (B, 2, H, W)."""
+        if self.kept is None:
+            return self._load(places)
+        index = torch.from_numpy(places)
+        return [image[index] for image in self.kept[0]], self.kept[1][index]
+
+    def _load(self, places: np.ndarray) -> tuple[list[Tensor], Tensor]:
+        label, valid = (torch.from_numpy(self._read(name, places)) for name in ("label", "valid"))
+        seen = (valid != 0).unsqueeze(1)
+        raws = [torch.from_numpy(self._read(m.name, places).astype(np.float32)) for m in self.modalities]
+        return [m.normalised(raw, seen) for m, raw in zip(self.modalities, raws, strict=True)], torch.stack([label, valid], dim=1)
+
+    def _read(self, name: str, places: np.ndarray) -> np.ndarray:
+        tiles: np.ndarray = self.store.array(name)[self.ids[places]]
+        return tiles
+
+    def batch(self, images: list[Tensor], marks: Tensor, places: np.ndarray, geometry: Geometry) -> Batch:
+        """Stack what `take` gave, changed or not: the first `inputs` modalities are the image, the others its pair."""
+        label, seen = marks[:, 0], marks[:, 1] != 0
+        if not seen.all():
+            label = torch.where(seen, label, self.ignore)
+            images = [torch.where(seen.unsqueeze(1), image, 0.0) for image in images]
+        pair = torch.cat(images[self.inputs :], dim=1) if images[self.inputs :] else None
+        index = torch.from_numpy(self.ids[places].astype(np.int64))
+        return Batch(torch.cat(images[: self.inputs], dim=1), label.long(), seen, index, geometry, pair)
+
+    def whole(self, places: np.ndarray) -> Batch:
+        """Tiles as they are, for scoring."""
+        images, marks = self.take(places)
+        return self.batch(images, marks, places, identity(len(places), self.side))
+
+
+class Stream:
+    """Random batches of some tiles: the batch of a step is the same whatever came before, on any number of ranks."""
+
+    def __init__(self, name: str, tiles: Tiles, augment: Mapping[str, Any], *, seed: int, batch: int, grid: int) -> None:
+        self.name, self.tiles, self.augment = name, tiles, augment
+        self.seed, self.size, self.grid = seed, batch, grid
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """This rank's share of the batch of a step."""
+        share = self.size // world
+        samples = slice(rank * share, (rank + 1) * share)
+        rng = generator(self.seed, f"augment/{self.name}", step)
+        geometry = draw_geometry(rng, self.size, self.tiles.side, self.augment, self.grid).take(samples)
+        places = positions(len(self.tiles), self.size, step, self.seed, self.name)[samples]
+        images, marks = self.tiles.take(places)
+        images = [self._changed(image, m, geometry, rng, samples) for image, m in zip(images, self.tiles.modalities, strict=True)]
+        return self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry)
+
+    def _changed(self, image: Tensor, modality: Modality, geometry: Geometry, rng: np.random.Generator, samples: slice) -> Tensor:
+        return recolour(geometry.apply(image), modality, self.augment, rng, self.size, samples)
+
+
+def open_tiles(store: Store, plan: Mapping[str, Any], ids: np.ndarray) -> Tiles:
+    """Tiles with the modalities of a plan."""
+    inputs, pair = plan["inputs"], plan.get("pair", [])
+    return Tiles(store, ids, modalities_of(plan, [*inputs, *pair]), len(inputs), plan["ignore"])
+
+
+def open_stream(store: Store, plan: Mapping[str, Any], name: str, seed: int, grid: int = 1) -> Stream:
+    """The stream a method asked for. `grid`: crops start on multiples of it, where cached maps must be cut alike."""
+    settings = plan["settings"]
+    tiles = open_tiles(store, plan, _ids(store, plan, name))
+    return Stream(name, tiles, settings["augment"], seed=seed, batch=settings["train"]["batch"], grid=grid)
+
+
+def _ids(store: Store, plan: Mapping[str, Any], name: str) -> np.ndarray:
+    if name not in STREAMS:
+        raise ValueError(f"no stream {name}; known: {', '.join(STREAMS)}")
+    domain = plan["test_domain" if name == "target" else "train_domain"]
+    budget = plan["labels"] if name == "labelled" else None
+    ids = store.select("train", domain, budget)
+    if len(ids) == 0 or (budget is not None and len(ids) < budget):
+        what = f"{len(ids)} training tiles for the {name} stream, {budget or 'at least 1'} asked for"
+        raise UserError(what, f"task {plan['task']}, domain {domain}", "lower `labels`")
+    return ids

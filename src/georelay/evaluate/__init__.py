@@ -1,0 +1,1 @@
+"""From weights to numbers: whole-scene maps, integer confusions, scores and their statistics."""

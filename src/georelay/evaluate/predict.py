@@ -1,0 +1,154 @@
+"""Whole scenes to georeferenced class maps: windows read from the rasters, blended, written as COG with palette."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from georelay.batches.modality import Modality, modalities_of
+from georelay.errors import UserError
+from georelay.evaluate.stitch import Corner, blend
+from georelay.files import sha256_file, write_json
+from georelay.geo.grid import Grid
+from georelay.geo.raster import open_grid, read_window, write_cog
+from georelay.methods.base import method_class, predict, run_facts
+from georelay.models.device import memory_format, prepare_torch
+from georelay.models.weights import load_weights
+from georelay.progress import Progress
+from georelay.sources.receipt import Receipt, Scene
+
+
+def predict_run(plan: dict[str, Any], seed: int, root: Path) -> None:
+    """Write a map of every test scene of a run, and maps.json with their digests."""
+    receipt, folder = open_receipt(plan, root), root / plan["source"]["folder"]
+    scenes = receipt.select("test", plan["test_domain"])
+    if not scenes:
+        raise UserError(f"no test scene in domain {plan['test_domain']}", folder)
+    mapper = Mapper.open(plan, root / "results" / "runs" / plan["experiment"] / f"seed{seed}" / "model.safetensors")
+    target, digests = root / "results" / "maps" / plan["experiment"] / f"seed{seed}", {}
+    with Progress(f"predict {plan['experiment']} seed {seed}", len(scenes), "scenes") as bar:
+        for scene in scenes:
+            path = target / f"{scene.name}.tif"
+            mapper.write(scene, folder, path)
+            digests[scene.name] = {"file": path.name, "sha256": sha256_file(path)}
+            bar.advance()
+    write_json(target / "maps.json", {"scenes": digests})
+
+
+def open_receipt(plan: dict[str, Any], root: Path) -> Receipt:
+    """The receipt of the plan's source, the very one that the plan was made with."""
+    folder = root / plan["source"]["folder"]
+    receipt = Receipt.read(folder)
+    if sha256_file(folder / "receipt.json") != plan["source"]["receipt"]:
+        hint = f"run `georelay plan {plan['experiment']}` and train again, or fetch the old source"
+        raise UserError("the source has changed since the plan was made", folder / "receipt.json", hint)
+    return receipt
+
+
+@dataclass
+class Mapper:
+    """A trained student, and everything about its inputs that it must be given again."""
+
+    plan: dict[str, Any]
+    student: Any
+    modalities: list[Modality]
+    device: torch.device
+
+    @classmethod
+    def open(cls, plan: dict[str, Any], weights: Path) -> Mapper:
+        """Build the plan's student and load its weights, which must have been trained for the same inputs."""
+        train = plan["settings"]["train"]
+        device = prepare_torch(train)
+        student = method_class(plan["method"]).build_student(plan)
+        load_weights(weights, student, run_facts(plan))
+        student.to(device=device).to(memory_format=memory_format(train)).eval()
+        return cls(plan, student, modalities_of(plan, plan["inputs"]), device)
+
+    def write(self, scene: Scene, folder: Path, target: Path) -> None:
+        """Predict one scene into a COG."""
+        rasters = Rasters.open(scene, folder, self.modalities)
+        labels = self.classes(rasters)
+        names, colours = self.plan["classes"], [tuple(colour) for colour in self.plan["colours"]]
+        grid = rasters.grid
+        write_cog(
+            target, labels, transform=grid.transform, crs=grid.crs, nodata=self.plan["ignore"], colours=colours, class_names=names
+        )
+
+    def classes(self, rasters: Rasters) -> np.ndarray:
+        """The class of every pixel [y, x]; `ignore` where an input has no data."""
+        grid, options, ignore = rasters.grid, self.plan["settings"]["predict"], self.plan["ignore"]
+        labels = np.full((grid.height, grid.width), ignore, np.uint8)
+        seen = np.zeros((grid.height, grid.width), bool)
+
+        def answer(corners: Sequence[Corner]) -> np.ndarray:
+            windows = [rasters.window(corner, options["window"]) for corner in corners]
+            for (row, col), (_, valid, size) in zip(corners, windows, strict=True):
+                seen[row : row + size[0], col : col + size[1]] = valid[0, : size[0], : size[1]].numpy()
+            return self.probabilities([(values, valid) for values, valid, _ in windows])
+
+        size = (grid.height, grid.width, options["window"], options["overlap"], options["batch"], len(self.plan["classes"]))
+        for row, band in blend(*size, answer):
+            labels[row : row + band.shape[1]] = band.argmax(axis=0)
+        labels[~seen] = ignore
+        return labels
+
+    @torch.no_grad()
+    def probabilities(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> np.ndarray:
+        """Class probabilities of several windows, in float32 whatever the training's precision was."""
+        valid = torch.stack([mask for _, mask in windows])
+        stacks = [torch.stack([values[place] for values, _ in windows]) for place in range(len(self.modalities))]
+        image = torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
+        image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))
+        answer: np.ndarray = predict(self.student, image).softmax(dim=1).cpu().numpy()
+        return answer
+
+
+@dataclass
+class Rasters:
+    """The rasters of one scene that a student reads, on one grid."""
+
+    paths: list[Path]
+    modalities: list[Modality]
+    grid: Grid
+
+    @classmethod
+    def open(cls, scene: Scene, folder: Path, modalities: list[Modality]) -> Rasters:
+        """The scene's files of these modalities, checked against each other and against what was trained with."""
+        for modality in modalities:
+            if modality.name not in scene.images:
+                what = f"has no {modality.name}, which the student was trained on; it has {', '.join(scene.images)}"
+                raise UserError(what, f"{folder}: {scene.name}")
+        paths = [folder / scene.images[modality.name] for modality in modalities]
+        grids = [open_grid(path) for path in paths]
+        for path, grid, modality in zip(paths, grids, modalities, strict=True):
+            if grid.count != len(modality.bands):
+                names = ", ".join(modality.bands)
+                raise UserError(f"has {grid.count} bands, the student reads {len(modality.bands)}: {names}", path)
+            if difference := grid.difference(grids[0]):
+                raise UserError(f"does not lie on the grid of {paths[0].name}: {difference}", path)
+        return cls(paths, modalities, grids[0])
+
+    def window(self, corner: Corner, side: int) -> tuple[list[torch.Tensor], torch.Tensor, tuple[int, int]]:
+        """Raster values of each modality, the valid mask (1, side, side), and the part of it that lies in the scene.
+
+        What hangs over the scene's edge is its mirror image.
+        """
+        row, col = corner
+        size = min(side, self.grid.height - row), min(side, self.grid.width - col)
+        arrays = [read_window(path, row, col, *size) for path in self.paths]
+        valid = np.logical_and.reduce([_valid(array, m.nodata) for array, m in zip(arrays, self.modalities, strict=True)])
+        padding = ((0, 0), (0, side - size[0]), (0, side - size[1]))
+        values = [torch.from_numpy(np.pad(array.astype(np.float32), padding, mode="symmetric")) for array in arrays]
+        return values, torch.from_numpy(np.pad(valid, padding, mode="symmetric")), size
+
+
+def _valid(array: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where every band has a value, as (1, y, x)."""
+    good = np.isfinite(array) if nodata is None else np.isfinite(array) & (array != nodata)
+    valid: np.ndarray = good.all(axis=0, keepdims=True)
+    return valid

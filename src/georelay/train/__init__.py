@@ -1,0 +1,1 @@
+"""Training: schedule, optimisers, checkpoints, and one loop that knows no method."""

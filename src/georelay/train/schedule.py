@@ -1,0 +1,50 @@
+"""The learning rate of a step: a linear warm-up times a decay, general enough for the forms that papers use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Share of the base rate at a step, counted from 0.
+
+    Warm-up rises from `start` at step 0 to 1 at `warm_until`. The decay falls from 1 at `begin` to `final` at `end`.
+    Both multiply, and may overlap. The public libraries differ by one step in where they end: mmengine has
+    warm_until = warmup_steps - 1 and end = steps - 1 (so do we), mmcv 1 has warm_until = warmup_steps and end = steps,
+    and loops that set the rate after the step have begin = 1 and end = steps + 1.
+    """
+
+    kind: str
+    start: float
+    warm_until: int
+    begin: int
+    end: int
+    final: float
+    power: float
+
+    @classmethod
+    def of(cls, train: Mapping[str, Any]) -> Schedule:
+        """The schedule that a plan's `settings.train` describes."""
+        kind, warmup = train["schedule"], train["warmup_steps"]
+        begin = train["poly_begin"] if kind == "poly" else warmup
+        return cls(kind, train["warmup_start"], warmup - 1, begin, train["steps"] - 1, train["final"], train["power"])
+
+    def at(self, step: int) -> float:
+        """The share at a step."""
+        return self._warm(step) * self._decay(step)
+
+    def _warm(self, step: int) -> float:
+        if step >= self.warm_until:
+            return 1.0
+        return self.start + (1 - self.start) * step / self.warm_until
+
+    def _decay(self, step: int) -> float:
+        if self.kind == "constant" or step <= self.begin:
+            return 1.0
+        left = 1 - min(1.0, (step - self.begin) / (self.end - self.begin))
+        shape = left**self.power if self.kind == "poly" else 0.5 - 0.5 * math.cos(math.pi * left)
+        return self.final + (1 - self.final) * shape

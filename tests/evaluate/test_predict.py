@@ -1,0 +1,158 @@
+"""Whole-scene prediction on invented scenes: georeferenced, blind where there is no data, refused where inputs differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from georelay.errors import UserError
+from georelay.evaluate.predict import Mapper, predict_run
+from georelay.files import sha256_file
+from georelay.geo.raster import write_raster
+from georelay.methods.base import run_facts
+from georelay.models.student import full_size
+from georelay.models.weights import save_weights
+from georelay.sources.receipt import Receipt, Scene
+from georelay.train.run import build_method
+from invented import CLASSES, MODALITIES, make_plan
+
+TRANSFORM = (2.0, 0.0, 500000.0, 0.0, -2.0, 4100000.0)
+CRS = "EPSG:32631"
+SIZE = {"test-000": (70, 53), "test-001": (20, 25)}
+
+
+def scene(folder: Path, name: str, bands: int = 4, modality: str = "optical") -> Scene:
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(len(name)).integers(500, 5000, (bands, *SIZE[name])).astype(np.uint16)
+    image[0, 3:6, 4:9] = 0  # one band without data
+    write_raster(folder / name / "image.tif", image, transform=TRANSFORM, crs=CRS, nodata=0)
+    return Scene(name, "test", "main", {modality: f"{name}/image.tif"}, f"{name}/label.tif")
+
+
+def receipt(folder: Path, scenes: list[Scene]) -> str:
+    files = {name: {"size": 0, "sha256": "0"} for entry in scenes for name in entry.files}
+    classes = tuple({"name": name, "colour": [value, 0, 0]} for value, name in enumerate(CLASSES))
+    Receipt("blobs", "synthetic", "none", None, classes, 255, MODALITIES, CRS, tuple(scenes), files).write(folder)
+    return sha256_file(folder / "receipt.json")
+
+
+def prepared(root: Path, names: tuple[str, ...] = ("test-000",), **changes: Any) -> dict[str, Any]:
+    """A plan with weights and scenes in place."""
+    folder = root / "data" / "raw" / "blobs"
+    digest = receipt(folder, [scene(folder, name) for name in names])
+    plan = make_plan(source={"name": "blobs", "folder": "data/raw/blobs", "receipt": digest}, **changes)
+    method = build_method(plan, 0, root)
+    disperse(method.student)
+    save_weights(weights(root), method.student, run_facts(plan))
+    return plan
+
+
+@torch.no_grad()
+def disperse(student: Any) -> None:
+    """Shift a random student's logits so that every class wins somewhere."""
+    classify = student.decoder.classify
+    classify.weight *= 100
+    classify.bias -= student.eval()(torch.randn(4, 4, 64, 64)).mean(dim=(0, 2, 3))
+
+
+def weights(root: Path) -> Path:
+    return root / "results" / "runs" / "invented" / "seed0" / "model.safetensors"
+
+
+def maps(root: Path) -> Path:
+    return root / "results" / "maps" / "invented" / "seed0"
+
+
+def test_every_test_scene_becomes_a_georeferenced_map(tmp_path: Path) -> None:
+    plan = prepared(tmp_path, names=("test-000", "test-001"))
+    predict_run(plan, 0, tmp_path)
+    listed = json.loads((maps(tmp_path) / "maps.json").read_text())["scenes"]
+    assert listed == {name: {"file": f"{name}.tif", "sha256": sha256_file(maps(tmp_path) / f"{name}.tif")} for name in SIZE}
+    for name, size in SIZE.items():
+        with rasterio.open(maps(tmp_path) / f"{name}.tif") as raster:
+            assert raster.shape == size
+            assert tuple(raster.transform)[:6] == TRANSFORM
+            assert (raster.crs.to_string(), raster.nodata) == (CRS, 255)
+            assert raster.colormap(1)[2][:3] == (20, 0, 0)
+            labels = raster.read(1)
+        assert (labels[3:6, 4:9] == 255).all()
+        assert (labels == 255).sum() == 15
+        assert len(np.unique(labels)) > 2
+
+
+def test_one_window_is_the_student_s_own_answer(tmp_path: Path) -> None:
+    plan = prepared(tmp_path, names=("test-001",), predict={"window": 25, "overlap": 0, "batch": 1})
+    predict_run(plan, 0, tmp_path)
+    with rasterio.open(tmp_path / "data/raw/blobs/test-001/image.tif") as raster:
+        raw = raster.read()
+    facts = MODALITIES["optical"]
+    image = (raw - np.array(facts["mean"]).reshape(4, 1, 1)) / np.array(facts["std"]).reshape(4, 1, 1)
+    valid = (raw != 0).all(axis=0)
+    image = np.pad(np.where(valid, image, 0), ((0, 0), (0, 5), (0, 0)), mode="symmetric")
+    student = Mapper.open(plan, weights(tmp_path)).student
+    with torch.no_grad():
+        logits = full_size(student(torch.from_numpy(image[None]).float()), student.stride, (25, 25))
+    expected = np.where(valid, logits.argmax(1)[0, :20].numpy(), 255)
+    with rasterio.open(maps(tmp_path) / "test-001.tif") as raster:
+        assert (raster.read(1) == expected).mean() > 0.998  # float32 either way: a tie may fall differently
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_number_of_windows_at_once_does_not_show(tmp_path: Path, batch: int) -> None:
+    images = []
+    for root, count in ((tmp_path / "a", 8), (tmp_path / "b", batch)):
+        predict_run(prepared(root, predict={"batch": count}), 0, root)
+        with rasterio.open(maps(root) / "test-000.tif") as raster:
+            images.append(raster.read(1))
+    assert (images[0] == images[1]).mean() > 0.998
+
+
+def test_the_same_plan_gives_the_same_bytes(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    digests = []
+    for _ in range(2):
+        predict_run(plan, 0, tmp_path)
+        digests.append((maps(tmp_path) / "maps.json").read_bytes())
+    assert digests[0] == digests[1]
+
+
+def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    receipt(tmp_path / "data" / "raw" / "blobs", [scene(tmp_path / "data" / "raw" / "blobs", name) for name in SIZE])
+    with pytest.raises(UserError, match="the source has changed since the plan was made"):
+        predict_run(plan, 0, tmp_path)
+    assert not maps(tmp_path).exists()
+
+
+def test_weights_with_other_statistics_are_refused(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    other = MODALITIES | {"optical": MODALITIES["optical"] | {"mean": [0.0] * 4}}
+    with pytest.raises(UserError, match="weights were trained with modalities"):
+        predict_run(plan | {"modalities": other}, 0, tmp_path)
+
+
+def test_a_scene_without_the_student_s_input_is_refused(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    folder = tmp_path / "data" / "raw" / "blobs"
+    plan["source"]["receipt"] = receipt(folder, [scene(folder, "test-000", modality="sar")])
+    with pytest.raises(UserError, match="has no optical, which the student was trained on; it has sar"):
+        predict_run(plan, 0, tmp_path)
+
+
+def test_a_raster_with_other_bands_is_refused(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    scene(tmp_path / "data" / "raw" / "blobs", "test-000", bands=3)
+    with pytest.raises(UserError, match="has 3 bands, the student reads 4: blue, green, red, nir"):
+        predict_run(plan, 0, tmp_path)
+
+
+def test_only_the_plan_s_domain_is_predicted(tmp_path: Path) -> None:
+    plan = prepared(tmp_path)
+    with pytest.raises(UserError, match="no test scene in domain elsewhere"):
+        predict_run(plan | {"test_domain": "elsewhere"}, 0, tmp_path)

@@ -1,0 +1,72 @@
+"""Stitching: windows cover, weights are smooth, and what every window agrees on comes back unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from georelay.errors import UserError
+from georelay.evaluate.stitch import Corner, blend, starts, weights
+
+
+def stitched(scene: np.ndarray, window: int, overlap: int, batch: int) -> np.ndarray:
+    """Blend windows that each show the scene, as mirrored beyond its edges."""
+    height, width = scene.shape[1:]
+    padded = np.pad(scene, ((0, 0), (0, max(0, window - height)), (0, max(0, window - width))), mode="symmetric")
+
+    def answer(corners: Sequence[Corner]) -> np.ndarray:
+        assert len(corners) <= batch
+        return np.stack([padded[:, row : row + window, col : col + window] for row, col in corners])
+
+    bands = list(blend(height, width, window, overlap, batch, len(scene), answer))
+    assert [row for row, _ in bands] == np.cumsum([0, *(band.shape[1] for _, band in bands[:-1])]).tolist()
+    assert max(band.shape[1] for _, band in bands) <= window
+    return np.concatenate([band for _, band in bands], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 50),
+    width=st.integers(1, 50),
+    window=st.integers(1, 20),
+    share=st.floats(0, 0.99),
+    batch=st.integers(1, 4),
+)
+def test_windows_that_agree_come_back_unchanged(height: int, width: int, window: int, share: float, batch: int) -> None:
+    scene = np.random.default_rng(height * 50 + width).normal(size=(2, height, width)).astype(np.float32)
+    result = stitched(scene, window, int(share * window), batch)
+    np.testing.assert_allclose(result, scene, atol=1e-6 * 4, rtol=0)
+
+
+def test_the_last_window_ends_where_the_scene_ends() -> None:
+    assert starts(100, 40, 10) == [0, 30, 60]
+    assert starts(101, 40, 10) == [0, 30, 60, 61]
+    assert starts(40, 40, 10) == starts(7, 40, 10) == [0]
+
+
+def test_too_much_overlap_is_refused() -> None:
+    with pytest.raises(UserError, match="overlap 8 must be less than the window, 8"):
+        starts(20, 8, 8)
+
+
+def test_weights_by_hand() -> None:
+    # Overlap 2: pixel centres lie at 1/4 and 3/4 of the ramp, sin^2(pi/8) and sin^2(3 pi/8), which sum to 1.
+    low, high = np.sin(np.pi / 8) ** 2, np.sin(3 * np.pi / 8) ** 2
+    assert low + high == pytest.approx(1)
+    np.testing.assert_allclose(weights(6, 2)[3], np.array([low, high, 1, 1, high, low]), atol=1e-7)
+    assert weights(6, 0).min() == 1
+
+
+def test_neighbours_that_disagree_fade_into_each_other() -> None:
+    def answer(corners: Sequence[Corner]) -> np.ndarray:
+        return np.stack([np.full((1, 8, 8), float(col > 0)) for _, col in corners])
+
+    (_, band), *rest = blend(8, 12, 8, 4, 2, 1, answer)
+    assert not rest
+    assert band[0, 0, :4].tolist() == [0] * 4
+    assert band[0, 0, 8:].tolist() == [1] * 4
+    assert (np.diff(band[0, 0, 3:9]) > 0).all()

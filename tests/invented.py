@@ -1,0 +1,141 @@
+"""An invented task small enough to train on in a second: tiles in memory with the interface of a tile store, and a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SIDE, CLASSES = 32, ["bare", "grass", "crop", "tree"]
+SPLITS = {"train": (0, 1), "val": (2,), "test": (3,)}
+
+TRAIN = {
+    "steps": 12,
+    "batch": 8,
+    "optimizer": "adamw",
+    "lr": 3e-3,
+    "weight_decay": 0.01,
+    "momentum": 0.9,
+    "betas": [0.9, 0.999],
+    "schedule": "cosine",
+    "power": 0.9,
+    "poly_begin": 0,
+    "warmup_steps": 2,
+    "warmup_start": 0.1,
+    "final": 0.01,
+    "clip": 5.0,
+    "accumulate": 1,
+    "precision": "fp32",
+    "channels_last": True,
+    "ema": 0.0,
+    "loss_at": "output",
+    "threads": 1,
+    "evaluate_every": 6,
+    "checkpoint_every": 4,
+    "device": "cpu",
+}
+AUGMENT = {
+    "flip": True,
+    "turn": True,
+    "crop": 0,
+    "scale": [1.0, 1.0],
+    "gain": 0.0,
+    "offset": 0.0,
+    "noise": 0.0,
+    "sar_offset": 0.0,
+    "speckle_looks": 0.0,
+}
+MODEL = {"backbone": "test_resnet", "stages": [1, 2], "decoder": "fpn", "width": 8, "dropout": 0.0, "weights": None}
+MODALITIES = {
+    "optical": {
+        "bands": ["blue", "green", "red", "nir"],
+        "dtype": "uint16",
+        "scale": 1e-4,
+        "nodata": 0,
+        "unit": "reflectance",
+        "mean": [1000.0, 2000.0, 3000.0, 4000.0],
+        "std": [500.0, 500.0, 1000.0, 2000.0],
+    },
+    "sar": {
+        "bands": ["vv", "vh"],
+        "dtype": "float32",
+        "scale": 1.0,
+        "nodata": -9999.0,
+        "unit": "dB",
+        "mean": [-12.0, -18.0],
+        "std": [4.0, 2.0],
+    },
+}
+
+
+class InventedStore:
+    """Tiles of blobs, one spectrum a class. Splits go round: of four tiles two train, one validates, one tests."""
+
+    def __init__(self, tiles: int = 48, side: int = SIDE) -> None:
+        rng = np.random.default_rng(0)
+        label = np.stack([_blobs(rng, side) for _ in range(tiles)])
+        spectrum = rng.uniform(500, 5000, (len(CLASSES), 4))[label].transpose(0, 3, 1, 2)
+        power = rng.uniform(-25, -5, (len(CLASSES), 2))[label].transpose(0, 3, 1, 2)
+        self.arrays = {
+            "optical": (spectrum + rng.normal(0, 150, spectrum.shape)).clip(1, None).astype(np.uint16),
+            "sar": (power + rng.normal(0, 1, power.shape)).astype(np.float32),
+            "label": label,
+            "valid": np.ones_like(label),
+        }
+        self.turns = np.arange(tiles) % 4
+
+    def array(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def select(self, split: str, domain: str | None = None, budget: int | None = None) -> np.ndarray:
+        return np.flatnonzero(np.isin(self.turns, SPLITS[split]))[:budget]
+
+    def hide(self, tile: int, rows: slice) -> None:
+        """Make some rows of a tile nodata in every modality."""
+        self.arrays["valid"][tile, rows] = 0
+        self.arrays["optical"][tile, :, rows] = 0
+        self.arrays["sar"][tile, :, rows] = np.nan
+
+
+def _blobs(rng: np.random.Generator, side: int) -> np.ndarray:
+    label, (y, x) = np.zeros((side, side), np.uint8), np.mgrid[:side, :side]
+    for _ in range(5):
+        row, col, radius = *rng.uniform(0, side, 2), rng.uniform(4, side / 3)
+        label[(y - row) ** 2 + (x - col) ** 2 < radius**2] = rng.integers(len(CLASSES))
+    return label
+
+
+def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
+    """A whole plan; `train=`, `augment=`, `model=`, `predict=` and `options=` change settings, other words its top level."""
+    settings = {
+        "model": MODEL | changes.pop("model", {}),
+        "train": TRAIN | changes.pop("train", {}),
+        "augment": AUGMENT | changes.pop("augment", {}),
+        "predict": {"window": 32, "overlap": 8, "batch": 4} | changes.pop("predict", {}),
+        "method": OPTIONS[method] | changes.pop("options", {}),
+    }
+    plan = {
+        "experiment": "invented",
+        "method": method,
+        "task": "blobs",
+        "inputs": ["optical"],
+        "train_domain": "main",
+        "test_domain": "main",
+        "labels": None,
+        "classes": CLASSES,
+        "colours": [[10 * value, 0, 0] for value in range(len(CLASSES))],
+        "ignore": 255,
+        "modalities": MODALITIES,
+        "settings": settings,
+        "tiles": {"path": "results/tiles/blobs.zarr.zip", "sha256": "0" * 64},
+        "source": {"name": "blobs", "folder": "data/raw/blobs", "receipt": "0" * 64},
+        "teachers": {},
+        "features": {},
+        "code": {"train": "a", "predict": "b"},
+        "versions": {},
+    }
+    return plan | changes
+
+
+# One set of settings a method, small enough for tests; a new method adds a line.
+OPTIONS: dict[str, dict[str, Any]] = {"supervised": {"label_smoothing": 0.0}}

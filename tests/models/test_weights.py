@@ -1,0 +1,90 @@
+"""Weight files: equal bytes, every key compared, the facts of training checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from georelay.errors import UserError
+from georelay.models.student import build_student
+from georelay.models.weights import load_start, load_weights, save_weights
+
+FACTS = {"classes": ["water", "land"], "inputs": ["sar"], "modalities": {"sar": {"mean": [-12.5]}}}
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    first, second = network(), network()
+    save_weights(tmp_path / "w.safetensors", first, FACTS)
+    load_weights(tmp_path / "w.safetensors", second, FACTS)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    module = network()
+    for name in ("a", "b"):
+        save_weights(tmp_path / f"{name}.safetensors", module, dict(reversed(FACTS.items())) if name == "b" else FACTS)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_memory_format_does_not_show(tmp_path: Path) -> None:
+    module = nn.Conv2d(2, 3, 3)
+    save_weights(tmp_path / "a.safetensors", module, FACTS)
+    save_weights(tmp_path / "b.safetensors", module.to(memory_format=torch.channels_last), FACTS)  # type: ignore[call-overload]
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "fact", [{"classes": ["land", "water"]}, {"inputs": ["optical"]}, {"modalities": {"sar": {"mean": [-12.4]}}}]
+)
+def test_other_classes_bands_or_statistics_are_refused(tmp_path: Path, fact: dict[str, object]) -> None:
+    save_weights(tmp_path / "w.safetensors", network(), FACTS)
+    with pytest.raises(UserError, match=f"weights were trained with {next(iter(fact))}"):
+        load_weights(tmp_path / "w.safetensors", network(), FACTS | fact)
+
+
+def test_missing_unexpected_and_misshapen_keys_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    state = {name: tensor.clone() for name, tensor in network().state_dict().items()}
+    state["extra"], state["0.bias"] = torch.zeros(1), torch.zeros(9)
+    del state["1.running_mean"]
+    save_file(state, path)
+    module = network()
+    before = module[0].weight.clone()
+    with pytest.raises(UserError, match=r"missing 1\.running_mean; unexpected extra; of another shape 0\.bias"):
+        load_weights(path, module)
+    assert torch.equal(module[0].weight, before)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60])
+def test_a_truncated_file_is_a_clear_error(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network(), FACTS)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        load_weights(path, network())
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="weight file is missing"):
+        load_weights(tmp_path / "none.safetensors", network())
+
+
+def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Path) -> None:
+    model = {"backbone": "test_resnet", "stages": [1], "decoder": "fpn", "width": 8, "dropout": 0.0}
+    source, whole, part = (build_student(model, 2, 3) for _ in range(3))
+    save_weights(tmp_path / "whole.safetensors", source, {})
+    save_weights(tmp_path / "part.safetensors", source.backbone.net, {})
+    load_start(tmp_path / "whole.safetensors", whole)
+    load_start(tmp_path / "part.safetensors", part)
+    assert torch.equal(whole.decoder.classify.weight, source.decoder.classify.weight)
+    assert torch.equal(part.backbone.net.conv1[0].weight, source.backbone.net.conv1[0].weight)
+    assert not torch.equal(part.decoder.classify.weight, source.decoder.classify.weight)

@@ -1,0 +1,73 @@
+"""Pictures of the map panel, pixel by pixel where it matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evidence import COLOURS, Project, finish_study, row
+from georelay.report.maps import WRONG, error_picture, picture, read_panel, scale_bar
+
+
+def test_errors_are_red_ignored_black_and_right_grey() -> None:
+    image = np.full((2, 2, 3), 128, np.uint8)
+    result = error_picture(image, np.array([[0, 1], [255, 1]]), np.array([[0, 0], [0, 255]]), 255)
+    assert result[0, 1].tolist() == list(WRONG)
+    assert result[1, 0].tolist() == result[1, 1].tolist() == [0, 0, 0]
+    assert len(set(result[0, 0].tolist())) == 1 and 140 <= result[0, 0, 0] <= 235
+
+
+def test_true_colour_is_stretched_jointly_and_nodata_is_black() -> None:
+    ramp = np.linspace(1000, 2000, 100).reshape(10, 10)
+    bands = np.stack([ramp, ramp, ramp * 0 + 1000, ramp * 9])  # blue, green, red, nir
+    bands[:, 0, 0] = 0
+    result = picture(bands, ["blue", "green", "red", "nir"], 0)
+    assert result[0, 0].tolist() == [0, 0, 0]
+    assert result[9, 9].tolist() == [0, 255, 255]  # red is low against the others and stays low
+    assert result[5, 5, 1] == result[5, 5, 2]
+
+
+def test_ground_below_clouds_stays_visible() -> None:
+    band = np.full((20, 20), 1000.0)
+    band[:2] = np.linspace(500, 900, 40).reshape(2, 20)
+    band[-3:] = 9000
+    result = picture(np.stack([band] * 3), ["red", "green", "blue"], None)
+    assert 60 < result[10, 10, 0] < 130 and result[-1, -1, 0] == 255  # plainly stretched it would be below 15
+
+
+def test_sar_shows_vv_vh_and_their_ratio() -> None:
+    vv = np.tile(np.linspace(-20, -5, 50), (4, 1))
+    result = picture(np.stack([vv, vv[:, ::-1]]), ["vv", "vh"], -9999.0)
+    assert result[0, -1].tolist() == [255, 0, 255] and result[0, 0].tolist() == [0, 255, 0]
+
+
+def test_an_image_without_valid_pixels_is_black_not_an_error() -> None:
+    assert picture(np.full((2, 3, 3), np.nan), ["vv", "vh"], None).max() == 0
+
+
+@pytest.mark.parametrize(("width", "gsd", "metres", "pixels"), [(256, 10.0, 500, 50), (256, 1.0, 50, 50), (100, 0.3, 5, 5 / 0.3)])
+def test_scale_bars_are_round_and_fit(width: int, gsd: float, metres: float, pixels: float) -> None:
+    assert scale_bar(width, gsd) == (metres, pytest.approx(pixels))
+
+
+def test_panel_shows_first_scenes_lowest_seed_and_missing_maps(tmp_path: Path) -> None:
+    project = Project(tmp_path, scenes=3)
+    rows = finish_study(project, "clouds", {"clouds-student": 0.4, "clouds-method": 0.1}, seeds=[1, 2])
+    project.plan("clouds-never", "clouds")
+    (tmp_path / "results/maps/clouds-method/seed1/test-001.tif").unlink()
+    panel = read_panel([*rows, row("clouds-never", "clouds")], [0, 1, 2], tmp_path, scenes=2)
+    assert panel is not None and [scene.name for scene in panel.scenes] == ["test-000", "test-001"]
+    assert panel.seed_of == {"clouds-student": 1, "clouds-method": 1} and panel.scenes[0].gsd == 10.0
+    student, method = panel.scenes[0].rows
+    assert student.errors is not None and method.errors is not None
+    red = [(shown.errors == WRONG).all(-1).mean() for shown in (student, method)]  # type: ignore[union-attr]
+    assert red[0] > red[1] > 0
+    assert panel.scenes[1].rows[1].prediction is None
+    truth = project.truth["clouds"]["test-000"]
+    assert panel.scenes[0].truth[-1, -1].tolist() == list(COLOURS[truth[-1, -1]])
+
+
+def test_no_panel_without_runs(tmp_path: Path) -> None:
+    assert read_panel([row("a", "s")], [0], tmp_path, scenes=2) is None

@@ -1,0 +1,172 @@
+"""Splits keep their distance, ranks are balanced and nested; checked against brute force and by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from georelay.errors import UserError
+from georelay.geo.grid import Grid
+from georelay.geo.raster import metres_per_unit
+from georelay.tiles.split import (
+    TEST,
+    TRAIN,
+    VAL,
+    apart,
+    by_blocks,
+    footprints,
+    keep_apart,
+    label_ranks,
+    split_lists,
+    too_close,
+    transforms,
+)
+from georelay.tiles.windows import Places
+
+
+def squares(*corners: tuple[float, float], side: float = 10.0) -> np.ndarray:
+    return np.array([(x, y, x + side, y + side) for x, y in corners], float)
+
+
+def brute_force(boxes: np.ndarray, others: np.ndarray, buffer: float) -> list[bool]:
+    """Sample-free definition: the distance between two rectangles, pair by pair."""
+    close = []
+    for left, bottom, right, top in boxes:
+        near = False
+        for l2, b2, r2, t2 in others:
+            dx, dy = max(l2 - right, left - r2, 0.0), max(b2 - top, bottom - t2, 0.0)
+            overlap = min(right, r2) > max(left, l2) and min(top, t2) > max(bottom, b2)
+            near |= bool((dx**2 + dy**2) ** 0.5 < buffer or overlap)
+        close.append(near)
+    return close
+
+
+def test_distances_by_hand() -> None:
+    test = squares((0, 0))
+    boxes = squares((10, 0), (14, 0), (15, 0), (13, 14), (14, 14), (0, -14.9), (5, 5))
+    # gaps: 0, 4, 5, hypot(3,4)=5, hypot(4,4)=5.66, 4.9, overlapping
+    assert too_close(boxes, test, 5.0).tolist() == [True, True, False, False, False, True, True]
+    assert too_close(boxes, test, 0.0).tolist() == [False] * 6 + [True]
+
+
+@pytest.mark.parametrize("buffer", [0.0, 3.0, 25.0])
+def test_against_brute_force(buffer: float) -> None:
+    rng = np.random.default_rng(7)
+    boxes = squares(*rng.uniform(-200, 200, (150, 2)), side=10.0)
+    others = squares(*rng.uniform(-200, 200, (60, 2)), side=17.0)
+    expected = brute_force(boxes, others, buffer)
+    assert too_close(boxes, others, buffer).tolist() == expected and 0 < sum(expected) < 150
+
+
+def test_nothing_is_close_to_nothing() -> None:
+    assert too_close(np.zeros((0, 4)), squares((0, 0)), 1.0).shape == (0,)
+    assert not too_close(squares((0, 0)), np.zeros((0, 4)), 1.0).any()
+
+
+def test_train_gives_way_to_val_and_both_to_test() -> None:
+    boxes = squares((0, 0), (10, 0), (20, 0), (30, 0), (40, 0))
+    split = np.array([TEST, VAL, VAL, TRAIN, TRAIN], np.uint8)
+    # Buffer 5: the first val touches test and goes; the second is 10 away and stays; the train beside it goes.
+    assert keep_apart(split, boxes, 5.0).tolist() == [True, False, True, False, True]
+
+
+def test_a_dropped_val_tile_protects_nothing() -> None:
+    boxes = squares((0, 0), (10, 0), (20, 0))
+    split = np.array([TEST, VAL, TRAIN], np.uint8)
+    assert keep_apart(split, boxes, 5.0).tolist() == [True, False, True]
+
+
+def test_footprints_of_a_turned_raster() -> None:
+    turned = Grid(100, 100, (0.0, 2.0, 50.0, 2.0, 0.0, 70.0), None, 1, "uint8", None)  # rows run east, columns north
+    places = Places(np.array([0], np.int32), np.array([3], np.int32), np.array([5], np.int32))
+    affine = transforms(places, [turned])
+    assert affine.tolist() == [[0.0, 2.0, 56.0, 2.0, 0.0, 80.0]]
+    assert footprints(affine, 4).tolist() == [[56.0, 80.0, 64.0, 88.0]]
+
+
+def test_scenes_without_a_place_are_strangers() -> None:
+    boxes = squares((0, 0), (0, 0), (90, 0))
+    moved = apart(boxes, np.array([0, 1, 1]), 30.0)
+    assert too_close(moved[:1], moved[1:], 30.0).tolist() == [False]
+    assert (moved[2] - moved[1]).tolist() == [90.0, 0.0, 90.0, 0.0]
+
+
+def blocks_task(**changes: object) -> SimpleNamespace:
+    fractions = SimpleNamespace(train=0.6, val=0.2, test=0.2)
+    return SimpleNamespace(**{"block": 40.0, "fractions": fractions, "seed": 3, **changes})
+
+
+def test_blocks_of_ground_share_a_split() -> None:
+    boxes = squares(*[(10.0 * x, 10.0 * y) for y in range(20) for x in range(20)])  # 5 x 5 blocks of 16 tiles
+    codes = by_blocks(boxes, np.zeros(400, int), blocks_task())
+    grid = codes.reshape(5, 4, 5, 4)
+    assert (grid == grid[:, :1, :, :1]).all()
+    assert np.bincount(grid[:, 0, :, 0].ravel()).tolist() == [15, 5, 5]
+    assert (by_blocks(boxes, np.zeros(400, int), blocks_task()) == codes).all()
+    assert (by_blocks(boxes, np.zeros(400, int), blocks_task(seed=4)) != codes).any()
+
+
+def test_every_region_gets_its_shares() -> None:
+    boxes = squares(*[(40.0 * x, 0.0) for x in range(20)])
+    region = np.repeat([0, 1], 10)
+    codes = by_blocks(boxes, region, blocks_task())
+    assert all(np.bincount(codes[region == r]).tolist() == [6, 2, 2] for r in (0, 1))
+
+
+def test_fractions_must_add_up() -> None:
+    with pytest.raises(UserError, match=r"add up to 0\.9"):
+        by_blocks(squares((0, 0)), np.zeros(1, int), blocks_task(fractions=SimpleNamespace(train=0.5, val=0.2, test=0.2)))
+
+
+def many_places(scenes: int, each: int) -> Places:
+    count = scenes * each
+    scene = np.repeat(np.arange(scenes), each).astype(np.int32)
+    return Places(scene, np.arange(count).astype(np.int32), np.zeros(count, np.int32))
+
+
+def test_ranks_visit_all_scenes_before_one_comes_again() -> None:
+    places = many_places(8, 16)
+    rank = label_ranks(places, [f"s{i}" for i in range(8)], np.zeros(128, int), np.ones(128, bool))
+    assert sorted(rank) == list(range(128))
+    by_rank = places.scene[np.argsort(rank)].reshape(16, 8)
+    assert all(sorted(turn) == list(range(8)) for turn in by_rank)
+    assert len({tuple(turn) for turn in by_rank}) > 1  # the order of scenes is drawn anew each turn
+
+
+def test_ranks_leave_out_what_is_not_eligible() -> None:
+    places, eligible = many_places(4, 4), np.arange(16) % 3 > 0
+    rank = label_ranks(places, list("abcd"), np.zeros(16, int), eligible)
+    assert (rank[~eligible] == -1).all() and sorted(rank[eligible]) == list(range(eligible.sum()))
+
+
+def test_each_domain_has_its_own_ranks() -> None:
+    domain = np.repeat([0, 1], 8)
+    rank = label_ranks(many_places(4, 4), list("abcd"), domain, np.ones(16, bool))
+    assert sorted(rank[:8]) == sorted(rank[8:]) == list(range(8))
+
+
+def test_adding_a_scene_keeps_the_order_within_others() -> None:
+    few, more = many_places(3, 5), many_places(4, 5)
+    first = label_ranks(few, list("abc"), np.zeros(15, int), np.ones(15, bool))
+    second = label_ranks(more, list("abcd"), np.zeros(20, int), np.ones(20, bool))[:15]
+    for scene in range(3):
+        mine = few.scene == scene
+        assert (np.argsort(first[mine]) == np.argsort(second[mine])).all()
+
+
+def test_lists_say_where_tiles_are() -> None:
+    split = np.array([TRAIN, TRAIN, TEST, TEST], np.uint8)
+    lists = split_lists(split, many_places(2, 2), ["a", "b"])
+    moved = split_lists(split, many_places(2, 2), ["a", "c"])
+    assert [lists[s]["tiles"] for s in ("train", "val", "test")] == [[0, 1], [], [2, 3]]
+    assert lists["train"]["digest"] == moved["train"]["digest"] and lists["test"]["digest"] != moved["test"]["digest"]
+
+
+def test_degrees_shrink_towards_the_pole() -> None:
+    x, y = metres_per_unit("EPSG:4326", 60.0)
+    assert x == pytest.approx(y / 2) and y == pytest.approx(111_320)
+    assert metres_per_unit("EPSG:32631", 60.0) == (1.0, 1.0)
+    assert metres_per_unit("EPSG:2263", 40.0)[0] == pytest.approx(0.3048006, rel=1e-6)  # US survey feet
+    assert metres_per_unit(None, 0.0) == (1.0, 1.0)

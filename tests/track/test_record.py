@@ -1,0 +1,105 @@
+"""Records: what a run tells, and when its digest changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evidence import Project, finish_study
+from georelay.files import write_json
+from georelay.report.provenance import Checkout
+from georelay.report.tables import compare_study
+from georelay.track.record import CURVE_POINTS, Record, _curves, flat, row_record, seed_record
+
+CHECKOUT = Checkout("c0ffee", "2026-01-02", False)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    finish_study(Project(tmp_path, scenes=3), "clouds", {"clouds-student": 0.4, "clouds-method": 0.1}, [0, 1])
+    return tmp_path
+
+
+def method_row(**changes: object) -> dict[str, object]:
+    row = {
+        "experiment": "clouds-method",
+        "study": "clouds",
+        "parent": "clouds-student",
+        "why": "all of it",
+        "method": "ktda",
+        "task": "clouds",
+        "core": True,
+    }
+    return {**row, **changes}
+
+
+def record(root: Path, seed: int = 0, **changes: object) -> Record:
+    found = seed_record(method_row(**changes), seed, root, CHECKOUT)
+    assert found is not None
+    return found
+
+
+def test_a_run_tells_settings_scores_curves_and_origin(root: Path) -> None:
+    told = record(root)
+    scores = json.loads((root / "results/scores/clouds-method/seed0.json").read_text())
+    assert told.params["model.width"] == "48" and told.params["train.lr"] == "0.003" and told.params["inputs"] == "optical"
+    assert told.metrics["miou"] == scores["miou"] and told.metrics["iou.grass"] == scores["iou"]["grass"]
+    assert told.metrics["run.seconds"] == 9.5 and told.end - told.start == pytest.approx(9.5)
+    assert [(value > 0, step) for name, value, step in told.curves if name == "val_miou"] == [
+        (True, 50),
+        (True, 100),
+        (True, 150),
+        (True, 200),
+    ]
+    assert told.tags["git.commit"] == "c0ffee" and told.tags["like"] == "clouds-student" and told.tags["seed"] == "0"
+    assert len(told.tags["plan.sha256"]) == len(told.tags["tiles.sha256"]) == 64
+    assert [path.name for path in told.maps] == ["test-000.tif", "test-001.tif"]
+
+
+def test_numbers_that_a_curve_ends_with_are_told_once(root: Path) -> None:
+    assert not {"val_miou", "loss"} & set(record(root).metrics) and record(root).metrics["parameters"] == 411_000
+
+
+def test_an_unevaluated_run_has_no_record(root: Path) -> None:
+    assert seed_record(method_row(), 2, root, CHECKOUT) is None
+
+
+def test_the_digest_follows_results_and_reason_but_not_times_or_commit(root: Path) -> None:
+    before = record(root).digest
+    write_json(root / "results/runs/clouds-method/seed0/timing.json", {"seconds": 1.0})
+    found = seed_record(method_row(), 0, root, Checkout("beef", "2026-01-03", True))
+    assert found is not None and found.digest == before
+    assert record(root, why="another reason").digest != before
+    history = root / "results/runs/clouds-method/seed0/history.csv"
+    history.write_text(history.read_text().replace("200,", "201,"))
+    assert record(root).digest != before
+
+
+def test_a_row_tells_mean_interval_and_what_its_seeds_share(root: Path) -> None:
+    compare_study(
+        "clouds", [method_row(experiment="clouds-student", parent=None), method_row()], [0, 1], root, resamples=100, seed=0
+    )
+    children = [record(root, seed) for seed in (0, 1)]
+    told = row_record(method_row(), children, root, CHECKOUT)
+    assert told.metrics["miou"] == pytest.approx(sum(child.metrics["miou"] for child in children) / 2, abs=1e-6)
+    assert told.metrics["oa"] == pytest.approx(sum(child.metrics["oa"] for child in children) / 2)
+    assert told.metrics["miou.n"] == 2 and {"miou.sd", "difference", "difference.low", "difference.high", "difference.p"} <= set(
+        told.metrics
+    )
+    assert "seed" not in told.params and told.params["train.steps"] == "200"
+    assert {path.name for path, _ in told.files} == {"clouds.csv", "clouds.md"}
+
+
+def test_settings_become_flat_words() -> None:
+    nested = {"a": {"b": {"c": 0.001}, "d": None}, "e": ["x", "y"], "f": [1, 2], "g": True, "h": "word"}
+    assert flat(nested) == {"a.b.c": "0.001", "a.d": "null", "e": "x, y", "f": "[1, 2]", "g": "true", "h": "word"}
+
+
+def test_long_curves_are_thinned_but_keep_their_end_and_all_validations() -> None:
+    lines = ["step,loss,val_miou", *(f"{step},{step / 10},{'0.5' if step % 333 == 0 else ''}" for step in range(1, 1001))]
+    points = _curves("\n".join(lines))
+    losses = [step for name, _, step in points if name == "loss"]
+    assert len(losses) == CURVE_POINTS and losses[-1] == 1000 and losses == sorted(losses)
+    assert [step for name, _, step in points if name == "val_miou"] == [333, 666, 999]
