@@ -61,12 +61,14 @@ def test_weights_by_hand() -> None:
     assert weights(6, 0).min() == 1
 
 
-def test_neighbours_that_disagree_fade_into_each_other() -> None:
+@pytest.mark.parametrize("axis", [0, 1])
+def test_neighbours_that_disagree_fade_into_each_other(axis: int) -> None:
     def answer(corners: Sequence[Corner]) -> np.ndarray:
-        return np.stack([np.full((1, 8, 8), float(col > 0)) for _, col in corners])
+        return np.stack([np.full((1, 8, 8), float(corner[axis] > 0)) for corner in corners])
 
-    (_, band), *rest = blend(8, 12, 8, 4, 2, 1, answer)
-    assert not rest
-    assert band[0, 0, :4].tolist() == [0] * 4
-    assert band[0, 0, 8:].tolist() == [1] * 4
-    assert (np.diff(band[0, 0, 3:9]) > 0).all()
+    size = (12, 8) if axis == 0 else (8, 12)
+    blended = np.concatenate([band[0] for _, band in blend(*size, 8, 4, 2, 1, answer)])
+    profile = blended[:, 0] if axis == 0 else blended[0]
+    assert profile[:4].tolist() == [0] * 4
+    assert profile[8:].tolist() == [1] * 4
+    assert (np.diff(profile[3:9]) > 0).all()

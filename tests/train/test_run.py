@@ -189,9 +189,13 @@ def _rank(rank: int, root: Path, plan: dict[str, Any], port: int) -> None:
     run.train_run(plan, 0, root, "f")
 
 
+# Not AdamW, not clipped: both would hide gradients of a wrong scale.
+BARE = {"optimizer": "sgd", "lr": 0.1, "clip": 0.0}
+
+
 def test_two_ranks_agree_and_train_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SupervisedMethod, "build_student", classmethod(lambda cls, plan: Plain()))
-    plan = make_plan(augment=EVERYTHING)
+    plan = make_plan(augment=EVERYTHING, train=BARE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -210,6 +214,15 @@ def test_two_ranks_agree_and_train_like_one(tmp_path: Path, monkeypatch: pytest.
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name], tensor, atol=1e-4, rtol=1e-3)
         assert not torch.equal(tensor, start[name])
+
+
+def test_accumulated_parts_train_like_the_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SupervisedMethod, "build_student", classmethod(lambda cls, plan: Plain()))
+    for parts in (1, 4):
+        trained(tmp_path / str(parts), make_plan(train=BARE | {"accumulate": parts}))
+    whole, accumulated = (read_weights(folder(tmp_path / name) / "model.safetensors")[0] for name in ("1", "4"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(accumulated[name], tensor, atol=1e-5, rtol=1e-4)
 
 
 def test_a_student_can_start_from_a_file(tmp_path: Path) -> None:

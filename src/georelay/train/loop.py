@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,10 @@ def train(session: Session) -> int:
     """Run all steps that are left; their number."""
     first, steps = session.resume(), session.settings["steps"]
     session.method.train()
+    if first and session.world.leads:
+        print(f"{session.label}: resumed at step {first} of {steps}", file=sys.stderr, flush=True)
     with Progress(session.label, steps, "steps") as bar:
-        bar.advance(first, "resumed" if first else "")
+        bar.advance(first)
         for step in range(first, steps):
             _step(session, step)
             _keep_record(session, step, last=step == steps - 1)

@@ -25,8 +25,8 @@ class Meadow:
     exponent: float = 6.0
     tilt: float = 0.7  # how far a scene as a whole leans to sparse or dense, in sds of the cover within a scene
     soil_length: float = 850.0
-    soil_sd: float = 0.10  # brightness of the soil, within a scene and again between scenes
-    vigour_sd: float = 0.07
+    soil_sd: float = 0.14  # brightness of the soil, within a scene and again between scenes
+    vigour_sd: float = 0.13
     texture: float = 0.05  # scatter of the cover of single pixels
 
 

@@ -1,0 +1,158 @@
+"""The commands as people meet them: bad input ends in one message and exit code 2, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from checkouts import Checkout, make_checkout
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A small checkout with rasters, tiles and plans."""
+    checkout = make_checkout(tmp_path_factory.mktemp("ready"), tmp_path_factory.mktemp("cache"), [0])
+    for words in (("fetch", "clouds"), ("tile", "clouds"), ("plan",)):
+        checkout.run("georelay", *words)
+    return checkout
+
+
+@pytest.fixture
+def checkout(ready: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of it that a test may spoil, with an empty cache."""
+    shutil.copytree(ready.folder, tmp_path / "copy", symlinks=True)
+    return Checkout(tmp_path / "copy", tmp_path / "cache")
+
+
+def refused(checkout: Checkout, *words: str) -> str:
+    """What a refused command says; it must be one message without a traceback."""
+    output = checkout.run("georelay", *words, expect=2)
+    assert "Traceback" not in output
+    assert "georelay: " in output
+    return output
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*partial*")] if folder.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("fetch", "cloudz"), 'params.yaml: sources: unknown source "cloudz"'),
+        (("tile", "cloudz"), 'params.yaml: tasks: unknown task "cloudz"'),
+        (("plan", "clouds-studnet"), 'unknown experiment "clouds-studnet"\n  did you mean "clouds-student"?'),
+        (("train", "nothing", "0"), "results/plans/nothing.json: file is missing"),
+        (("predict", "clouds-student", "7"), "model.safetensors: file is missing"),
+        (("compare", "cloudz"), 'unknown study "cloudz"'),
+    ],
+)
+def test_unknown_names_and_missing_files(checkout: Checkout, words: tuple[str, ...], message: str) -> None:
+    assert message in refused(checkout, *words)
+
+
+def test_a_truncated_raster_is_named_and_no_store_is_left(checkout: Checkout) -> None:
+    raster = next((checkout.folder / "data/raw/clouds").rglob("optical.tif"))
+    raster.chmod(0o644)
+    raster.write_bytes(raster.read_bytes()[: raster.stat().st_size // 2])
+    output = refused(checkout, "tile", "clouds")
+    assert raster.name in output and "georelay fetch clouds" in output
+    assert not (checkout.folder / "results/tiles/clouds.zarr.zip").exists()
+    assert leftovers(checkout.folder / "results") == []
+
+
+def test_a_corrupt_store_is_refused_before_training(checkout: Checkout) -> None:
+    store = checkout.folder / "results/tiles/clouds.zarr.zip"
+    content = bytearray(store.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    store.unlink()
+    store.write_bytes(content)
+    output = refused(checkout, "train", "clouds-student", "0")
+    assert "clouds.zarr.zip" in output and "georelay tile clouds" in output
+    assert not (checkout.folder / "results/runs").exists()
+
+
+def test_a_damaged_receipt_and_a_damaged_plan_are_named(checkout: Checkout) -> None:
+    for name, words in (("data/raw/clouds/receipt.json", ("tile", "clouds")), ("results/plans/clouds-student.json", ("train", "clouds-student", "0"))):
+        path = checkout.folder / name
+        path.unlink()
+        path.write_text('{"half": ')
+        assert name in refused(checkout, *words)
+
+
+def test_a_budget_beyond_the_tiles_is_refused_before_training(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "labels: 6", "labels: 600")
+    checkout.run("georelay", "plan")
+    assert "600 labelled tiles are wanted" in refused(checkout, "train", "clouds-student", "0")
+
+
+def test_code_of_another_checkout_is_refused(checkout: Checkout) -> None:
+    environment = checkout.environment | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    command = [sys.executable, "-m", "georelay", "plan"]
+    result = subprocess.run(command, cwd=checkout.folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert f"PYTHONPATH={checkout.folder / 'src'}" in result.stderr
+
+
+def started(checkout: Checkout, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "georelay", *words]
+    return subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
+    """Watch until something has happened inside the running command."""
+    deadline = time.monotonic() + 120
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, f"ended too early: {process.stderr.read() if process.stderr else ''}"
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_training_stopped_in_the_middle_ends_with_the_same_bytes(checkout: Checkout, number: int, tmp_path: Path) -> None:
+    checkout.edit("params.yaml", "steps: 6", "steps: 60")
+    checkout.run("georelay", "plan")
+    run, kept = ("train", "clouds-student", "0"), checkout.folder / "results/runs/clouds-student/seed0/model.safetensors"
+    process = started(checkout, *run)
+    wait_for(lambda: list((checkout.folder / "results/resume").glob("*/last.pt")), process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 2), said
+    assert not kept.exists() and "Traceback" not in said
+    assert "resume" in checkout.run("georelay", *run)
+    resumed = kept.read_bytes()
+    undisturbed = Checkout(checkout.folder, tmp_path / "another-cache")
+    undisturbed.run("georelay", *run)
+    assert kept.read_bytes() == resumed
+    assert not list((checkout.folder / "results/resume").glob("*/last.pt"))
+
+
+@pytest.mark.parametrize("words", [("fetch", "clouds"), ("tile", "clouds")])
+def test_data_stages_killed_in_the_middle_end_with_the_same_bytes(checkout: Checkout, words: tuple[str, str]) -> None:
+    results = {"fetch": "data/raw/clouds/receipt.json", "tile": "results/tiles/clouds.zarr.zip"}
+    target = checkout.folder / results[words[0]]
+    before = target.read_bytes()
+    process = started(checkout, *words)
+    wait_for(lambda: leftovers(target.parent if words[0] == "tile" else target.parents[1]), process)
+    process.kill()
+    process.communicate()
+    assert not target.exists()
+    checkout.run("georelay", *words)
+    assert target.read_bytes() == before
+    assert leftovers(checkout.folder / "results/tiles") == [] and leftovers(checkout.folder / "data") == []
+
+
+def test_two_at_once_in_one_folder(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "steps: 6", "steps: 100")
+    checkout.run("georelay", "plan")
+    process = started(checkout, "train", "clouds-student", "0")
+    wait_for(lambda: list((checkout.folder / "results/resume").glob("*/last.pt")), process)
+    assert "already running in this folder" in refused(checkout, "train", "clouds-student", "0")
+    process.kill()
+    process.communicate()
