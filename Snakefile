@@ -9,8 +9,9 @@ from snakemake.utils import min_version
 min_version("9.15")
 
 
-# One environment holds every stage (`make setup`); a container of it can be given with --sdm apptainer.
-container: None
+# `make setup` makes the one environment of all stages. This image is looked at only under --sdm apptainer (untried):
+# the Python that requirements.lock was made for.
+container: "docker://python:3.11-slim"
 
 
 include: "workflow/rules/common.smk"

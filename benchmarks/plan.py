@@ -27,7 +27,14 @@ def prepare(folder: Path) -> None:
     values["active"] |= {"sources": ["clouds"], "tasks": ["clouds"], "studies": ["clouds"], "experiments": names}
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     classes = [{"name": "a", "colour": [0, 0, 0]}]
-    facts = {"sha256": "0", "receipt": "0", "classes": classes, "ignore": 255, "modalities": {"optical": BAND}, "domains": ["main"]}
+    facts = {
+        "sha256": "0",
+        "receipt": "0",
+        "classes": classes,
+        "ignore": 255,
+        "modalities": {"optical": BAND},
+        "domains": ["main"],
+    }
     write_json(folder / card_path("clouds"), facts)
 
 

@@ -36,16 +36,16 @@ def damage(path: Path) -> None:
 
 
 def test_unknown_fingerprints_restore_nothing(cache: Cache) -> None:
-    assert cache.restore(KEY) is None
+    assert cache.restore(KEY, [Path("x.txt")]) is None
 
 
 def test_a_then_b_then_a_again(cache: Cache) -> None:
     path = keep(cache, KEY, "out/x.txt", "first")
     path.unlink()
     keep(cache, OTHER, "out/x.txt", "second")
-    assert cache.restore(KEY) is not None
+    assert cache.restore(KEY, [Path("out/x.txt")]) is not None
     assert path.read_text() == "first"
-    assert cache.restore(OTHER) is not None
+    assert cache.restore(OTHER, [Path("out/x.txt")]) is not None
     assert path.read_text() == "second"
 
 
@@ -57,15 +57,24 @@ def test_folders_are_kept_with_all_that_is_in_them(cache: Cache) -> None:
     cache.save(KEY, "maps", [Path("maps")], 1.0)
     (folder / "a").unlink()
     (folder / "deep/b").unlink()
-    assert cache.restore(KEY) is not None
+    assert cache.restore(KEY, [Path("maps")]) is not None
     assert ((folder / "a").read_text(), (folder / "deep/b").read_text()) == ("1", "2")
 
 
 def test_a_second_clone_restores_from_the_same_store(cache: Cache, tmp_path: Path) -> None:
     keep(cache, KEY, "x.txt", "shared")
     clone = Cache(tmp_path / "store", tmp_path / "second")
-    assert clone.restore(KEY) is not None
+    assert clone.restore(KEY, [Path("x.txt")]) is not None
     assert (tmp_path / "second/x.txt").read_text() == "shared"
+
+
+def test_files_may_be_restored_to_another_place(cache: Cache) -> None:
+    (cache.root / "old/deep").mkdir(parents=True)
+    (cache.root / "old/deep/a").write_text("1")
+    (cache.root / "old.json").write_text("2")
+    cache.save(KEY, "a row", [Path("old"), Path("old.json")], 1.0)
+    assert cache.restore(KEY, [Path("new"), Path("new.json")]) is not None
+    assert ((cache.root / "new/deep/a").read_text(), (cache.root / "new.json").read_text()) == ("1", "2")
 
 
 @pytest.mark.parametrize("victim", ["object", "entry", "missing object"])
@@ -79,25 +88,25 @@ def test_damage_is_noticed_dropped_and_can_be_kept_anew(cache: Cache, victim: st
         damage(objects(cache)[0])
     else:
         objects(cache)[0].unlink()
-    assert cache.restore(KEY) is None
+    assert cache.restore(KEY, [Path("x.txt")]) is None
     assert not path.exists(), "nothing damaged may reach the checkout"
     assert list(cache.entries()) == []
     keep(cache, KEY, "x.txt", "good")
     path.unlink()
-    assert cache.restore(KEY) is not None and path.read_text() == "good"
+    assert cache.restore(KEY, [Path("x.txt")]) is not None and path.read_text() == "good"
 
 
 def test_an_output_edited_in_place_does_not_poison_the_store(cache: Cache) -> None:
     path = keep(cache, KEY, "x.txt", "good")
     damage(path)  # the store may hold a hard link to this very file
-    assert cache.restore(KEY) is None or path.read_text() == "good"
+    assert cache.restore(KEY, [Path("x.txt")]) is None or path.read_text() == "good"
 
 
 def test_saving_over_a_damaged_object_heals_it(cache: Cache) -> None:
     keep(cache, KEY, "x.txt", "good").unlink()
     damage(objects(cache)[0])
     keep(cache, OTHER, "y.txt", "good").unlink()
-    assert cache.restore(OTHER) is not None and (cache.root / "y.txt").read_text() == "good"
+    assert cache.restore(OTHER, [Path("y.txt")]) is not None and (cache.root / "y.txt").read_text() == "good"
 
 
 def test_verify_names_what_it_drops(cache: Cache) -> None:

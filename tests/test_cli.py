@@ -79,7 +79,10 @@ def test_a_corrupt_store_is_refused_before_training(checkout: Checkout) -> None:
 
 
 def test_a_damaged_receipt_and_a_damaged_plan_are_named(checkout: Checkout) -> None:
-    for name, words in (("data/raw/clouds/receipt.json", ("tile", "clouds")), ("results/plans/clouds-student.json", ("train", "clouds-student", "0"))):
+    for name, words in (
+        ("data/raw/clouds/receipt.json", ("tile", "clouds")),
+        ("results/plans/clouds-student.json", ("train", "clouds-student", "0")),
+    ):
         path = checkout.folder / name
         path.unlink()
         path.write_text('{"half": ')

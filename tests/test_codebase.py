@@ -53,12 +53,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (folder / name).write_text(text)
     monkeypatch.setattr(codebase, "PACKAGE", folder)
+    monkeypatch.chdir(tmp_path)
     return folder
 
 
 def fresh(roots: tuple[str, ...]) -> str:
-    for cached in (codebase._module_path, codebase._tree, codebase._tree_digest, codebase.imports, codebase.code_digest):
-        cached.cache_clear()
+    codebase._module_path.cache_clear()
+    codebase.code_digest.cache_clear()
     return codebase.code_digest(roots)
 
 
@@ -77,6 +78,17 @@ def test_comments_and_docstrings_do_not_count_but_values_do(package: Path) -> No
     assert fresh(("georelay.files",)) == before
     (package / "files.py").write_text("X = 1.0\n")
     assert fresh(("georelay.files",)) != before
+
+
+@pytest.mark.parametrize("spoil", ["{", '{"python": "2.7.18", "files": {}}', '{"python": 3}'])
+def test_notes_save_time_and_decide_nothing(package: Path, tmp_path: Path, spoil: str) -> None:
+    before = fresh(("georelay.methods.a",))
+    notes = tmp_path / codebase.NOTES
+    assert notes.is_file() and fresh(("georelay.methods.a",)) == before
+    notes.write_text(spoil)
+    assert fresh(("georelay.methods.a",)) == before
+    notes.unlink()
+    assert fresh(("georelay.methods.a",)) == before
 
 
 def layer_of(module: str) -> int | None:

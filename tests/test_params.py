@@ -65,12 +65,30 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         (("tasks", "clouds"), "stride", 65, "tasks.clouds.stride", "leaves gaps"),
         (("experiments", "clouds-student"), "method", "supervized", 'unknown method "supervized"', 'did you mean "supervised"?'),
         (("experiments", "clouds-student"), "task", "cloud", 'unknown task "cloud"', 'did you mean "clouds"?'),
-        (("experiments", "clouds-student"), "set", {"label_smothing": 0.1}, "set.label_smothing: not a setting", "label_smoothing"),
-        (("experiments", "clouds-student"), "set", {"train": {"stepz": 1}}, "set.train.stepz: unknown key", 'did you mean "steps"?'),
+        (
+            ("experiments", "clouds-student"),
+            "set",
+            {"label_smothing": 0.1},
+            "set.label_smothing: not a setting",
+            "label_smoothing",
+        ),
+        (
+            ("experiments", "clouds-student"),
+            "set",
+            {"train": {"stepz": 1}},
+            "set.train.stepz: unknown key",
+            'did you mean "steps"?',
+        ),
         (("experiments", "clouds-student"), "set", {"train": 3}, "set.train: must be a mapping", ""),
         (("experiments", "clouds-student"), "why", "", "experiments.clouds-student.why", ""),
         (("active",), "tasks", ["clouds"], "active.tasks: grass-student needs", "add grass to active.tasks"),
-        (("active",), "experiments", ["clouds-studnet"], 'active.experiments: unknown experiment "clouds-studnet"', "clouds-student"),
+        (
+            ("active",),
+            "experiments",
+            ["clouds-studnet"],
+            'active.experiments: unknown experiment "clouds-studnet"',
+            "clouds-student",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_key(

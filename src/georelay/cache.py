@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_objects.fs.local import localfs
@@ -50,21 +51,30 @@ class Cache:
         shared = os.environ.get("GEORELAY_CACHE")
         return cls(Path(shared) if shared else root / DEFAULT_FOLDER, root, shared=bool(shared))
 
-    def restore(self, fingerprint: str) -> Entry | None:
-        """Put the files of a fingerprint in their places; None when there are none, or when they are damaged."""
+    def restore(self, fingerprint: str, outputs: Sequence[Path]) -> Entry | None:
+        """Put the files of a fingerprint in the places of `outputs`; None when there are none, or damaged ones.
+
+        The places may be others than those the files were kept from: a row renamed finds the runs it had.
+        """
         entry = self._read(self._entry_path(fingerprint))
         if entry is None or not self._intact(entry):
             return None
         for name, file in entry.files.items():
-            self._place(Path(self.objects.oid_to_path(file["sha256"])), self.root / name)
+            number, _, inner = name.partition("/")
+            self._place(Path(self.objects.oid_to_path(file["sha256"])), self.root / outputs[int(number)] / inner)
         os.utime(self._entry_path(fingerprint))  # prune goes by the last use
         return entry
 
+    def holds(self, fingerprint: str) -> bool:
+        """Whether a fingerprint's files are there and whole."""
+        entry = self._read(self._entry_path(fingerprint))
+        return entry is not None and self._intact(entry)
+
     def save(self, fingerprint: str, label: str, outputs: Sequence[Path], seconds: float) -> None:
         """Keep finished files under a fingerprint; folders are taken with all that is in them."""
-        paths = [path for output in outputs for path in _files_under(self.root / output)]
-        files = {str(path.relative_to(self.root)): _fact(path) for path in paths}
-        self._add(paths, [file["sha256"] for file in files.values()])
+        paths = {name: path for number, output in enumerate(outputs) for name, path in _named(number, self.root / output)}
+        files = {name: _fact(path) for name, path in paths.items()}
+        self._add(list(paths.values()), [file["sha256"] for file in files.values()])
         body = {"label": label, "seconds": round(seconds, 1), "files": files}
         # The entry carries its own digest: a half-written or edited one is noticed.
         write_json(self._entry_path(fingerprint), {**body, "digest": digest(body)})
@@ -141,8 +151,12 @@ class Cache:
         return size
 
 
-def _files_under(path: Path) -> list[Path]:
-    return sorted(inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else [path]
+def _named(number: int, output: Path) -> list[tuple[str, Path]]:
+    """An output's files by the output's number, and in a folder by their path inside it."""
+    if not output.is_dir():
+        return [(str(number), output)]
+    inner = sorted(path for path in output.rglob("*") if path.is_file())
+    return [(f"{number}/{path.relative_to(output).as_posix()}", path) for path in inner]
 
 
 def _fact(path: Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import georelay
 from georelay.errors import UserError
@@ -33,7 +34,9 @@ def fetch(arguments: argparse.Namespace) -> None:
 
         fetch_source(arguments.source, source, Path("data/raw"))
 
-    run_stage(Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], digest(source_key(params, arguments.source))))
+    run_stage(
+        Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], digest(source_key(params, arguments.source)))
+    )
 
 
 def tile(arguments: argparse.Namespace) -> None:
@@ -78,8 +81,9 @@ def train(arguments: argparse.Namespace) -> None:
 
         train_run(facts, seed, ROOT, fingerprint)
 
-    names = ("history.csv", "metrics.json", "plan.json", "timing.json", "model.safetensors")
+    names = ("history.csv", "metrics.json", "timing.json", "model.safetensors")
     run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint))
+    write_json(folder / "plan.json", facts)  # not from the cache: it holds the row's name, which its results do not
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -168,7 +172,9 @@ def cache(arguments: argparse.Namespace) -> None:
         print(f"{sum(entry.size for entry in store.entries()) / 1e6:10.1f} MB in {store.folder}")
     elif arguments.action == "verify":
         damaged = store.verify()
-        print("\n".join([*(f"dropped, damaged: {label}" for label in damaged), f"{len(list(store.entries()))} entries are whole"]))
+        print(
+            "\n".join([*(f"dropped, damaged: {label}" for label in damaged), f"{len(list(store.entries()))} entries are whole"])
+        )
     else:
         print(f"{store.prune(int(arguments.keep * GIGABYTE)) / 1e6:.1f} MB freed")
 
@@ -189,7 +195,7 @@ def _subject(arguments: argparse.Namespace) -> str:
 
 
 def _run_folder(arguments: argparse.Namespace) -> Path:
-    return Path("results/runs") / arguments.experiment / f"seed{arguments.seed}"
+    return Path("results/runs", arguments.experiment, f"seed{arguments.seed}")
 
 
 def _fact(row: Row) -> dict[str, Any]:
@@ -259,11 +265,18 @@ def _refuse_foreign_code() -> None:
         raise UserError(f"this folder has its own src/georelay, but the code of {ours} is running", here, hint)
 
 
+def _quiet_thread_pools() -> None:
+    """One thread for numpy's libraries: two jobs of one thread beat one of two, and pools that spin slow both."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one sub-command; 2 for what a person can mend."""
     arguments = parser().parse_args(words)
     try:
         _refuse_foreign_code()
+        _quiet_thread_pools()
         arguments.function(arguments)
     except UserError as error:
         print(f"georelay: {error}", file=sys.stderr)
@@ -274,6 +287,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != 28:  # ENOSPC
             raise
-        print(f"georelay: {error.filename or Path.cwd()}: the disk is full\n  free some space and run the same command again", file=sys.stderr)
+        print(
+            f"georelay: {error.filename or Path.cwd()}: the disk is full\n  free some space and run the same command again",
+            file=sys.stderr,
+        )
         return 2
     return 0

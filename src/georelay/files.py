@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from georelay.errors import UserError
 
@@ -29,7 +30,9 @@ def require_digest(path: Path, expected: str, command: str) -> None:
     if not path.is_file():
         raise UserError("file is missing", path, f"run `{command}`")
     if sha256_file(path) != expected:
-        raise UserError("is damaged, or not the file that the plan was made for", path, f"delete it, run `{command}`, then `georelay plan`")
+        raise UserError(
+            "is damaged, or not the file that the plan was made for", path, f"delete it, run `{command}`, then `georelay plan`"
+        )
 
 
 def canonical_json(data: Any) -> str:

@@ -6,8 +6,9 @@ Light on purpose (pydantic and PyYAML only): the Snakefile and every command loa
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,14 +23,16 @@ PARAMS = Path("params.yaml")
 class _Loader(yaml.SafeLoader):
     """PyYAML reading the YAML 1.2 core schema, as ruamel (and so DVC) does: `1e-3` is a number, `off` a word."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as in the base class
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping that refuses a key given twice; PyYAML would silently keep the last."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise UserError(f'"{key}" is given twice', f"{node.start_mark.name}:{node.start_mark.line + 1}", "keep one of them")
+                raise UserError(
+                    f'"{key}" is given twice', f"{node.start_mark.name}:{node.start_mark.line + 1}", "keep one of them"
+                )
         return super().construct_mapping(node, deep)
 
 
@@ -54,7 +57,7 @@ def load_yaml(path: Path) -> Any:
     """The plain values of a YAML file."""
     try:
         with open(path, encoding="utf-8") as stream:
-            return yaml.load(stream, _Loader)  # noqa: S506 - _Loader is a SafeLoader
+            return yaml.load(stream, _Loader)
     except FileNotFoundError:
         raise UserError("file is missing", path, "run from the folder that holds params.yaml") from None
     except yaml.YAMLError as error:
@@ -211,7 +214,12 @@ def studies(params: Params) -> dict[str, list[str]]:
 def _check_active(params: Params) -> None:
     """Everything an active row stands on must be active, and every list must name known things."""
     where = f"{PARAMS}: active"
-    tables: dict[str, Mapping[str, Any]] = {"sources": params.sources, "tasks": params.tasks, "experiments": params.experiments, "studies": studies(params)}
+    tables: dict[str, Mapping[str, Any]] = {
+        "sources": params.sources,
+        "tasks": params.tasks,
+        "experiments": params.experiments,
+        "studies": studies(params),
+    }
     for key, table in tables.items():
         for name in getattr(params.active, key):
             lookup(table, name, f"{where}.{key}", key.rstrip("s") if key != "studies" else "study")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable, Iterator, TextIO
+from typing import Any, TextIO
 
 from georelay.errors import UserError
 from georelay.files import remove
@@ -40,6 +42,9 @@ class Stage:
 
 def run_stage(stage: Stage) -> None:
     """Do the work of a stage, or restore it from the cache."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        _assist(stage)
+        return
     with _locked(stage), _logged(stage.log), _interruptible():
         if stage.fingerprint is None:
             stage.compute()
@@ -53,14 +58,23 @@ def _restore_or_compute(stage: Stage, fingerprint: str) -> None:
     cache = Cache.here()
     for output in stage.outputs:
         remove(output)  # nothing stale may stay beside what is restored or made
-    if entry := cache.restore(fingerprint):
+    if entry := cache.restore(fingerprint, stage.outputs):
         say(f"{stage.label}: restored from the cache ({entry.seconds:.0f} s saved)")
         return
     started = time.monotonic()
     stage.compute()
     seconds = time.monotonic() - started
-    cache.save(fingerprint, stage.label, [output for output in stage.outputs if output.exists()], seconds)
+    cache.save(fingerprint, stage.label, stage.outputs, seconds)
     say(f"{stage.label}: done in {seconds:.1f} s")
+
+
+def _assist(stage: Stage) -> None:
+    """What a torchrun process beside the first does: its share of the work, when there is work."""
+    from georelay.cache import Cache
+
+    with _interruptible():
+        if stage.fingerprint is None or not Cache.here().holds(stage.fingerprint):
+            stage.compute()
 
 
 def say(message: str) -> None:

@@ -28,7 +28,16 @@ def test_both_engines_call_the_same_commands(snakemade: Checkout) -> None:
     dvc = checkout_commands(snakemade.run("dvc", "repro", "--dry", "-f"), r"^> (georelay .*)$")
     snakemake = checkout_commands(snakemade.run("snakemake", "-n", "-p", "-F", "--cores", "1"), r"^Shell command: (georelay .*)$")
     assert dvc == snakemake
-    assert {command.split()[1] for command in dvc} >= {"fetch", "tile", "plan", "train", "predict", "evaluate", "compare", "track"}
+    assert {command.split()[1] for command in dvc} >= {
+        "fetch",
+        "tile",
+        "plan",
+        "train",
+        "predict",
+        "evaluate",
+        "compare",
+        "track",
+    }
 
 
 def checkout_commands(output: str, pattern: str) -> set[str]:

@@ -56,4 +56,6 @@ def scores_of(wildcards):
     """The scores of a study: of its active rows, or of all where none is active."""
     names = STUDIES[wildcards.study]
     chosen = [name for name in names if name in ACTIVE.experiments] or names
-    return expand("results/scores/{experiment}/seed{seed}.json", experiment=chosen, seed=SEEDS)
+    return expand(
+        "results/scores/{experiment}/seed{seed}.json", experiment=chosen, seed=SEEDS
+    )

@@ -18,7 +18,9 @@ rule plan:
     resources:
         mem_mb=500,
     params:
-        digests=[rule_digest(PARAMS, "predict", ROWS[name]) for name in ACTIVE.experiments],
+        digests=[
+            rule_digest(PARAMS, "predict", ROWS[name]) for name in ACTIVE.experiments
+        ],
     shell:
         "georelay plan"
 
@@ -29,12 +31,12 @@ rule plan_row:
         card_of,
     output:
         "results/plans/{experiment}.json",
-    wildcard_constraints:
-        experiment="|".join(set(ROWS) - set(ACTIVE.experiments)) or "none",
     log:
         "results/logs/plan/{experiment}.log",
     benchmark:
         "results/benchmarks/plan/{experiment}.tsv"
+    wildcard_constraints:
+        experiment="|".join(set(ROWS) - set(ACTIVE.experiments)) or "none",
     threads: 1
     resources:
         mem_mb=500,

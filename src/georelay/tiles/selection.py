@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from georelay.errors import UserError
-from georelay.tiles import split as splitting
 from georelay.geo.raster import metres_per_unit
+from georelay.tiles import split as splitting
 from georelay.tiles.schema import SPLITS
 from georelay.tiles.survey import Facts, Rasters
 from georelay.tiles.windows import Places

@@ -95,7 +95,6 @@ def _require_shares(settings: Mapping[str, Any], world: World) -> None:
 def _write(session: Session, plan: dict[str, Any], folder: Path, timing: dict[str, Any]) -> None:
     """The files of a finished run. The weights come last: where they are, the run is whole."""
     write_text(folder / "history.csv", session.history.text())
-    write_json(folder / "plan.json", plan)
     write_json(folder / "metrics.json", _metrics(session))
     write_json(folder / "timing.json", timing)
     save_weights(folder / "model.safetensors", session.exported, run_facts(plan))
