@@ -66,7 +66,8 @@ def plan(arguments: argparse.Namespace) -> None:
     params = load_params()
     for name in arguments.experiments:
         lookup(params.experiments, name, f"{PARAMS}: experiments", "experiment")
-    run_stage(Stage("plan", "", lambda: say(f"{len(write_plans(params, ROOT, arguments.experiments))} plans written")))
+    subject = arguments.experiments[0] if len(arguments.experiments) == 1 else ""
+    run_stage(Stage("plan", subject, lambda: say(f"{len(write_plans(params, ROOT, arguments.experiments))} plans written")))
 
 
 def train(arguments: argparse.Namespace) -> None:

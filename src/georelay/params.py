@@ -84,7 +84,8 @@ def validated(model: type[Strict], values: Any, where: str) -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is unknown, and the right one missing: the first of the two says what happened.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         path = tuple(str(part) for part in first["loc"] if part != "[key]")
         raise _explained(model, first, path, where) from None
 

@@ -82,6 +82,8 @@ def rule_digest(params: Params, stage: str, row: Row | None = None, name: str = 
         return digest(source_key(params, name))
     if stage == "tile":
         return digest(task_key(params, name))
+    if stage == "plan" and row is not None:
+        return digest([row_key(row, "train"), row_key(row, "predict")])
     return digest(row_key(row, stage) if row else stage_code(stage))
 
 

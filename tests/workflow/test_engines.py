@@ -84,7 +84,7 @@ def test_a_comment_runs_no_run_again_and_code_runs_only_its_own(snakemade: Check
     text = (snakemade.folder / METHOD).read_text()
     (snakemade.folder / METHOD).write_text(text + "\n# a remark\n")
     assert planned_jobs(snakemade) == set()
-    snakemade.run("dvc", "repro", "plan")
+    snakemade.run("dvc", "repro", "plan@clouds-student")
     assert "changed" not in snakemade.run("dvc", "status", "train")
     (snakemade.folder / METHOD).write_text(text + "\nSOMETHING = 1\n")
     assert planned_jobs(snakemade) >= {"plan", "train", "predict"}

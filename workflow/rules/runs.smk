@@ -1,32 +1,11 @@
 """Plans, training, maps, scores.
 
-A plan is `ancient` for its runs: Snakemake would otherwise run everything below a rewritten plan again even where its
-bytes stayed the same (snakemake#280). What matters of it stands in `params.digest` and in the tiles.
+A row has a plan job of its own: Snakemake runs everything below a rewritten file again even where its bytes stayed the
+same (snakemake#280), so one job for all plans would run all rows again when one of them changes.
 """
 
 
 rule plan:
-    input:
-        expand("results/tiles/{task}.json", task=ACTIVE.tasks),
-    output:
-        expand("results/plans/{experiment}.json", experiment=ACTIVE.experiments),
-    log:
-        "results/logs/plan/all.log",
-    benchmark:
-        "results/benchmarks/plan.tsv"
-    threads: 1
-    resources:
-        mem_mb=500,
-    params:
-        digests=[
-            rule_digest(PARAMS, "predict", ROWS[name]) for name in ACTIVE.experiments
-        ],
-    shell:
-        "georelay plan"
-
-
-rule plan_row:
-    """The plan of a row that is not active: the same command, for that row alone."""
     input:
         card_of,
     output:
@@ -35,13 +14,11 @@ rule plan_row:
         "results/logs/plan/{experiment}.log",
     benchmark:
         "results/benchmarks/plan/{experiment}.tsv"
-    wildcard_constraints:
-        experiment="|".join(set(ROWS) - set(ACTIVE.experiments)) or "none",
     threads: 1
     resources:
         mem_mb=500,
     params:
-        digest=digest_of("predict"),
+        digest=digest_of("plan"),
     shell:
         "georelay plan {wildcards.experiment}"
 
@@ -49,7 +26,7 @@ rule plan_row:
 rule train:
     input:
         tiles_of,
-        plan=ancient("results/plans/{experiment}.json"),
+        plan="results/plans/{experiment}.json",
     output:
         multiext(
             "results/runs/{experiment}/seed{seed}/",
@@ -73,7 +50,7 @@ rule train:
 
 rule predict:
     input:
-        plan=ancient("results/plans/{experiment}.json"),
+        plan="results/plans/{experiment}.json",
         weights="results/runs/{experiment}/seed{seed}/model.safetensors",
     output:
         "results/maps/{experiment}/seed{seed}/maps.json",
@@ -92,7 +69,7 @@ rule predict:
 
 rule evaluate:
     input:
-        plan=ancient("results/plans/{experiment}.json"),
+        plan="results/plans/{experiment}.json",
         maps="results/maps/{experiment}/seed{seed}/maps.json",
     output:
         multiext("results/scores/{experiment}/seed{seed}", ".json", ".csv"),
