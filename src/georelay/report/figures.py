@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = "os^DvPX*"
+LEGEND_MARK_INCHES, LEGEND_LETTER_INCHES = 0.45, 0.075  # a patch with its gaps, a letter at 9 points
 DASHES = ("-", "--", ":")
 BINS = 40  # a loss curve is drawn as means over this many parts of the training: single batches are noise
 DPI = 110
@@ -137,14 +138,15 @@ def _panel(study: str, panel: Panel) -> Figure:
     columns = 1 + share
     bands = len(panel.scenes) * lines
     block = 2 * TILE_INCHES + GAP_INCHES + TITLE_INCHES
-    width, legend = columns * (TILE_INCHES + GAP_INCHES) + 0.25, 0.3 * _legend_lines(panel, columns) + 0.1
+    width = columns * (TILE_INCHES + GAP_INCHES) + 0.25
+    legend = 0.3 * _legend_lines(panel, width) + 0.1
     figure = _figure(width, bands * block + legend, layout=None)
     sheet = _Sheet(figure, width, bands * block + legend)
     for index, scene in enumerate(panel.scenes):
         for line in range(lines):
             maps = scene.rows[line * share : (line + 1) * share]
             _draw_band(sheet, (index * lines + line) * block, scene, maps, study)
-    _draw_legend(figure, panel, columns)
+    _draw_legend(figure, panel, width)
     return figure
 
 
@@ -210,16 +212,28 @@ def _legend_entries(panel: Panel) -> list[tuple[str, Any]]:
     return [*classes, ("not counted", (0, 0, 0)), ("wrong", wrong), ("right", (0.8, 0.8, 0.8))]
 
 
-def _legend_lines(panel: Panel, columns: int) -> int:
-    return -(-len(_legend_entries(panel)) // (2 * columns))
+def _legend_columns(panel: Panel, width: float) -> int:
+    """How many entries stand side by side in so many inches, the longest one taken for all."""
+    longest = max(len(name) for name, _ in _legend_entries(panel))
+    return max(1, int(width / (LEGEND_MARK_INCHES + LEGEND_LETTER_INCHES * longest)))
 
 
-def _draw_legend(figure: Figure, panel: Panel, columns: int) -> None:
+def _legend_lines(panel: Panel, width: float) -> int:
+    return -(-len(_legend_entries(panel)) // _legend_columns(panel, width))
+
+
+def _draw_legend(figure: Figure, panel: Panel, width: float) -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=colour, edgecolor="0.3", label=name) for name, colour in _legend_entries(panel)]
     figure.legend(
-        handles=patches, loc="lower center", ncols=2 * columns, frameon=False, fontsize=9, handlelength=1.2, columnspacing=1.0
+        handles=patches,
+        loc="lower center",
+        ncols=_legend_columns(panel, width),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.2,
+        columnspacing=1.0,
     )
 
 

@@ -26,6 +26,7 @@ WINDOW = 256  # pixels a side
 STRETCH = (2, 98)  # percentiles that become black and white
 DARKEST = 0.35  # brightness that the median is lifted to at least: clouds would leave the ground black
 TRUE_COLOUR = ("red", "green", "blue")
+FALSE_COLOUR = ("nir", "red", "green", "blue")  # longest wavelength in red, as colour-infrared film has it
 WRONG = (214, 39, 40)
 RIGHT_FROM, RIGHT_TO = 150, 235  # greys of right pixels: the ground shows through, the red stands out
 GREY_BLOCK, GREY_STEP = 4, 12  # coarse in space and tone: grain would hide the errors and triple the file
@@ -125,7 +126,7 @@ def _row_map(
 
 
 def picture(bands: np.ndarray, names: Sequence[str], nodata: float | None) -> np.ndarray:
-    """RGB of an image [band, y, x]: true colour where it has the bands, VV, VH and VV - VH for SAR, else what there is."""
+    """RGB of an image [band, y, x]: true or else false colour, VV, VH and VV - VH for SAR, else what there is."""
     values = bands.astype(np.float64)
     there = np.isfinite(values) & (values != nodata)  # no number equals None
     valid: np.ndarray = there.all(0)
@@ -135,6 +136,8 @@ def picture(bands: np.ndarray, names: Sequence[str], nodata: float | None) -> np
     elif set(TRUE_COLOUR) <= set(names):
         # Jointly: stretching each band by itself would change the colours.
         channels = _stretch(np.stack([values[names.index(name)] for name in TRUE_COLOUR], -1), valid)
+    elif len(spectral := [name for name in FALSE_COLOUR if name in names]) > 2:
+        channels = np.stack([_stretch(values[names.index(name)], valid) for name in spectral[:3]], -1)
     else:
         channels = np.stack([_stretch(values[min(index, len(values) - 1)], valid) for index in range(3)], -1)
     return np.where(valid[..., None], channels, 0).astype(np.uint8)
