@@ -95,6 +95,26 @@ def test_a_budget_beyond_the_tiles_is_refused_before_training(checkout: Checkout
     assert "600 labelled tiles are wanted" in refused(checkout, "train", "clouds-student", "0")
 
 
+def test_the_cache_can_be_listed_checked_and_emptied(ready: Checkout, tmp_path: Path) -> None:
+    shutil.copytree(ready.cache, tmp_path / "cache")
+    look = Checkout(ready.folder, tmp_path / "cache")
+    listed = look.run("georelay", "cache", "list")
+    assert "fetch clouds" in listed and "tile clouds" in listed
+    assert "2 entries are whole" in look.run("georelay", "cache", "verify")
+    assert " MB freed" in look.run("georelay", "cache", "prune")
+    assert "fetch clouds" not in look.run("georelay", "cache", "list")
+
+
+def test_torchrun_shares_one_run(checkout: Checkout) -> None:
+    """Two processes, one set of files; the second leaves locks, logs and results to the first."""
+    run = ("--nproc-per-node", "2", "--master-addr", "127.0.0.1", "-m", "georelay", "train", "clouds-student", "0")
+    for _ in range(2):  # the second time both find the result in the cache
+        checkout.run("torchrun", *run)
+        folder = checkout.folder / "results/runs/clouds-student/seed0"
+        assert {path.name for path in folder.iterdir()} >= {"model.safetensors", "history.csv", "metrics.json", "plan.json"}
+    assert "restored from the cache" in (checkout.folder / "results/logs/train/clouds-student/seed0.log").read_text()
+
+
 def test_code_of_another_checkout_is_refused(checkout: Checkout) -> None:
     environment = checkout.environment | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     command = [sys.executable, "-m", "georelay", "plan"]

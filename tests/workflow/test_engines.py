@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +77,16 @@ def test_snakemake_takes_over_from_dvc(reproduced: Checkout) -> None:
     assert planned_jobs(reproduced) == set()
 
 
+def test_new_times_alone_run_nothing(snakemade: Checkout) -> None:
+    """As after `git checkout` and `dvc checkout`, which stamp every file anew, in any order."""
+    files = [path for name in ("results", "data", "src") for path in (snakemade.folder / name).rglob("*") if path.is_file()]
+    start = time.time() - len(files) / 1000  # in the future would be a clock gone wrong
+    for index, path in enumerate(sorted(files, key=lambda path: path.name)):
+        os.utime(path, (start + index / 1000, start + index / 1000))
+    assert planned_jobs(snakemade) == set()
+    assert dvc_is_current(snakemade)
+
+
 def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> None:
     clone = make_checkout(tmp_path / "clone", snakemade.cache, [0, 1])
     clone.run("snakemake", "--cores", "2", *snakemade.weights())
@@ -114,6 +130,35 @@ def test_a_number_changed_and_changed_back_is_restored(snakemade: Checkout) -> N
     assert snakemade.weights()[target] == before
     log = (snakemade.folder / "results/logs/train/clouds-student/seed0.log").read_text()
     assert "restored from the cache" in log
+
+
+def imported_runs(database: Path, status: str) -> int:
+    """How many runs the store shows with a status; none while it is being made."""
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as store:
+            query = "select count(*) from runs where status = ? and lifecycle_stage = 'active'"
+            return int(store.execute(query, (status,)).fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_an_import_killed_in_the_middle_is_made_whole(snakemade: Checkout) -> None:
+    marker, database = snakemade.folder / "results/track.json", snakemade.folder / "results/mlflow/mlflow.db"
+    before, whole = marker.read_bytes(), imported_runs(database, "FINISHED")
+    shutil.rmtree(database.parent)
+    marker.unlink()
+    command = [sys.executable, "-m", "georelay", "track"]
+    process = subprocess.Popen(command, cwd=snakemade.folder, env=snakemade.environment, stderr=subprocess.PIPE, text=True)
+    while not imported_runs(database, "RUNNING"):
+        assert process.poll() is None, "it ended before it could be killed"
+        os.sched_yield()
+    process.kill()
+    process.communicate()
+    assert not marker.exists()
+    snakemade.run("georelay", "track")
+    assert marker.read_bytes() == before
+    assert (imported_runs(database, "FINISHED"), imported_runs(database, "RUNNING")) == (whole, 0)
+    assert whole == 3, "a parent and two seeds"
 
 
 def test_a_bad_params_file_stops_the_engine_before_any_work(snakemade: Checkout) -> None:
