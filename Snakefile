@@ -1,7 +1,7 @@
 """georelay as Snakemake rules: `snakemake --cores all` runs what params.yaml marks active.
 
 No science and no numbers here: every rule calls one command of the package, the same string as in dvc.yaml.
-Other targets: `snakemake study-<name>` (one study, active or not), `snakemake reference` (every embedded row).
+Another target: `snakemake study-<name>` (one study, active or not).
 """
 
 from snakemake.utils import min_version

@@ -53,6 +53,7 @@ def test_a_batch_is_a_copy_of_a_read_only_array(store: TileStore) -> None:
 
 def test_verify_accepts_a_sound_store(store: TileStore) -> None:
     store.verify()
+    assert len(store) == len(store.array("optical"))
 
 
 def test_it_travels_to_other_processes(store: TileStore) -> None:

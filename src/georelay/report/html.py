@@ -106,8 +106,8 @@ def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: 
     runs = {name: read_runs(name, seeds, root) for name in names}
     tested = {len(scores.scenes) for found in runs.values() for scores in found.values()}
     scenes = " or ".join(map(str, sorted(tested))) or "no"
-    rows = "1 row" if len(names) == 1 else f"{len(names)} rows"
-    about = f"<p>{rows}, {scenes} test scenes, up to {len(seeds)} seeds a row; mIoU in points (x 100).</p>"
+    count = "1 row" if len(names) == 1 else f"{len(names)} rows"
+    about = f"<p>{count}, {scenes} test scenes, up to {len(seeds)} seeds a row; mIoU in points (x 100).</p>"
     per_class = "".join(table("Mean over seeds, in points", head, _escaped(body)) for head, body in class_tables(names, runs))
     return section(
         f"study-{study}",
