@@ -37,6 +37,24 @@ def test_the_second_time_is_restored_and_the_log_says_so() -> None:
     assert "restored from the cache" in Path("results/logs/write/thing/seed0.log").read_text()
 
 
+def test_another_list_of_outputs_is_another_result() -> None:
+    """An entry of an older version, with its files in another order, must not land in the wrong places."""
+    calls: list[str] = []
+
+    def stage(*names: str) -> Stage:
+        def compute() -> None:
+            calls.append("computed")
+            for name in names:
+                Path(name).write_text(name)
+
+        return Stage("write", "thing", compute, [Path(name) for name in names], fingerprint="d" * 64)
+
+    run_stage(stage("a.txt", "b.txt"))
+    run_stage(stage("b.txt", "a.txt"))
+    assert calls == ["computed", "computed"]
+    assert (Path("a.txt").read_text(), Path("b.txt").read_text()) == ("a.txt", "b.txt")
+
+
 def test_what_failed_is_not_kept_and_its_error_is_in_the_log() -> None:
     def compute() -> None:
         Path("out.txt").write_text("half")

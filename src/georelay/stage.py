@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from georelay.errors import UserError
-from georelay.files import remove
+from georelay.files import digest, remove
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class Stage:
         return f"{self.name} {self.subject}".strip()
 
     @property
+    def key(self) -> str | None:
+        """The cache's name for the result. Kept files are known by their output's number, so the list is part of it."""
+        if self.fingerprint is None:
+            return None
+        # A folder is named after its row or source, which its content does not depend on.
+        return digest([self.fingerprint, [output.name if output.suffix else "" for output in self.outputs]])
+
+    @property
     def log(self) -> Path:
         """Where its log lies; the engines' `log:` names the same file."""
         return Path("results/logs") / self.name / f"{self.subject.replace(' ', '/seed') or 'all'}.log"
@@ -46,25 +54,25 @@ def run_stage(stage: Stage) -> None:
         _assist(stage)
         return
     with _locked(stage), _logged(stage.log), _interruptible():
-        if stage.fingerprint is None:
+        if stage.key is None:
             stage.compute()
         else:
-            _restore_or_compute(stage, stage.fingerprint)
+            _restore_or_compute(stage, stage.key)
 
 
-def _restore_or_compute(stage: Stage, fingerprint: str) -> None:
+def _restore_or_compute(stage: Stage, key: str) -> None:
     from georelay.cache import Cache
 
     cache = Cache.here()
     for output in stage.outputs:
         remove(output)  # nothing stale may stay beside what is restored or made
-    if entry := cache.restore(fingerprint, stage.outputs):
+    if entry := cache.restore(key, stage.outputs):
         say(f"{stage.label}: restored from the cache ({entry.seconds:.0f} s saved)")
         return
     started = time.monotonic()
     stage.compute()
     seconds = time.monotonic() - started
-    cache.save(fingerprint, stage.label, stage.outputs, seconds)
+    cache.save(key, stage.label, stage.outputs, seconds)
     say(f"{stage.label}: done in {seconds:.1f} s")
 
 
@@ -73,7 +81,7 @@ def _assist(stage: Stage) -> None:
     from georelay.cache import Cache
 
     with _interruptible():
-        if stage.fingerprint is None or not Cache.here().holds(stage.fingerprint):
+        if stage.key is None or not Cache.here().holds(stage.key):
             stage.compute()
 
 

@@ -87,6 +87,13 @@ def test_new_times_alone_run_nothing(snakemade: Checkout) -> None:
     assert dvc_is_current(snakemade)
 
 
+def test_statistics_redraw_the_tables_and_train_nothing(snakemade: Checkout) -> None:
+    snakemade.edit("params.yaml", "resamples: 2000", "resamples: 200")
+    assert planned_jobs(snakemade) == {"compare", "report", "track", "all"}
+    snakemade.edit("params.yaml", "resamples: 200", "resamples: 2000")
+    assert planned_jobs(snakemade) == set()
+
+
 def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> None:
     clone = make_checkout(tmp_path / "clone", snakemade.cache, [0, 1])
     clone.run("snakemake", "--cores", "2", *snakemade.weights())

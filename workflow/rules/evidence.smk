@@ -16,6 +16,7 @@ rule compare:
         mem_mb=1000,
     params:
         digest=rule_digest(PARAMS, "compare"),
+        settings=PARAMS.compare.model_dump(),
         rows=lambda wildcards: row_texts(wildcards.study),
     shell:
         "georelay compare {wildcards.study}"
