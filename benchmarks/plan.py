@@ -12,8 +12,8 @@ from pathlib import Path
 import yaml
 
 from georelay.files import write_json
-from georelay.params import load_yaml
 from georelay.plan import card_path
+from georelay.reading import load_yaml
 
 ROWS = 200
 BAND = {"bands": ["b"], "dtype": "uint16", "scale": 1.0, "nodata": 0, "unit": "reflectance", "mean": [1.0], "std": [1.0]}

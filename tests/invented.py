@@ -45,7 +45,15 @@ AUGMENT = {
     "sar_offset": 0.0,
     "speckle_looks": 0.0,
 }
-MODEL = {"backbone": "test_resnet", "stages": [1, 2], "decoder": "fpn", "width": 8, "dropout": 0.0, "weights": None}
+MODEL = {
+    "backbone": "test_resnet",
+    "arguments": {},
+    "stages": [1, 2],
+    "decoder": "fpn",
+    "width": 8,
+    "dropout": 0.0,
+    "weights": None,
+}
 MODALITIES = {
     "optical": {
         "bands": ["blue", "green", "red", "nir"],
@@ -122,6 +130,8 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "train_domain": "main",
         "test_domain": "main",
         "labels": None,
+        "pair": [],
+        "teacher_view": "cached",
         "classes": CLASSES,
         "colours": [[10 * value, 0, 0] for value in range(len(CLASSES))],
         "ignore": 255,
@@ -138,4 +148,8 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
 
 
 # One set of settings a method, small enough for tests; a new method adds a line.
-OPTIONS: dict[str, dict[str, Any]] = {"supervised": {"label_smoothing": 0.0}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "supervised": {"label_smoothing": 0.0},
+    "pretext": {"targets": ["vv", "vh"], "masked": 0.3, "block": 8, "band_dropout": 0.3},
+    "distil": {"weight": 1.0, "unlabelled": True},
+}

@@ -10,7 +10,9 @@ import yaml
 from ruamel.yaml import YAML
 
 from georelay.errors import UserError
-from georelay.params import load_params, load_yaml, resolve, rows, studies
+from georelay.params import load_params
+from georelay.reading import load_yaml
+from georelay.rows import resolve, rows, studies
 
 REPOSITORY = Path(__file__).parents[1]
 

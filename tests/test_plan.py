@@ -12,8 +12,9 @@ import pytest
 
 from georelay.errors import UserError
 from georelay.files import write_json
-from georelay.params import load_params, resolve
+from georelay.params import load_params
 from georelay.plan import card_path, make_plan, predict_key, row_key, rule_digest, run_fingerprint, write_plans
+from georelay.rows import resolve
 
 REPOSITORY = Path(__file__).parents[1]
 BAND = {"bands": ["blue"], "dtype": "uint16", "scale": 1e-4, "nodata": 0, "unit": "reflectance", "mean": [1.0], "std": [1.0]}

@@ -15,8 +15,25 @@ from typing import Any
 import georelay
 from georelay.errors import UserError
 from georelay.files import digest, read_json, require_digest, sha256_file, write_json
-from georelay.params import PARAMS, load_params, lookup, rows
-from georelay.plan import card_path, plan_path, predict_key, raw_folder, run_fingerprint, source_key, task_key, write_plans
+from georelay.params import load_params
+from georelay.plan import (
+    card_path,
+    device,
+    features_key,
+    features_path,
+    make_plan,
+    plan_path,
+    predict_key,
+    raw_folder,
+    run_fingerprint,
+    source_key,
+    task_key,
+    teacher_key,
+    teacher_path,
+    write_plans,
+)
+from georelay.reading import PARAMS, lookup
+from georelay.rows import resolve_teacher, rows, teacher_row
 from georelay.settings import Params, Row
 from georelay.stage import Stage, run_stage, say
 
@@ -44,6 +61,8 @@ def tile(arguments: argparse.Namespace) -> None:
     params, name = load_params(), arguments.task
     task = lookup(params.tasks, name, f"{PARAMS}: tasks", "task")
     folder, card = raw_folder(task.source), card_path(name)
+    for other in ("teachers", "features"):  # DVC wants to see the folders that plans may depend on, empty or not
+        Path("results", other).mkdir(parents=True, exist_ok=True)
     receipt_digest = sha256_file(_existing(folder / "receipt.json", f"georelay fetch {task.source}"))
     store = card.with_suffix(".zarr.zip")
 
@@ -59,6 +78,47 @@ def tile(arguments: argparse.Namespace) -> None:
 
     key = digest({**task_key(params, name), "receipt": receipt_digest})
     run_stage(Stage("tile", name, compute, [store, card], key))
+
+
+def teach(arguments: argparse.Namespace) -> None:
+    """Make a teacher ready: teach it here, or fetch and check the weights of others."""
+    params, name = load_params(), arguments.teacher
+    lookup(params.teachers, name, f"{PARAMS}: teachers", "teacher")
+    settings, row = resolve_teacher(params, name).model_dump(), teacher_row(params, name)
+    facts = make_plan(params, row, ROOT) if row else None
+    trained = run_fingerprint(facts, settings["taught"]["seed"]) if facts else None
+    key = digest({**teacher_key(params, name), "run": trained})
+    card = teacher_path(name)
+    weights = card.with_suffix(".safetensors")
+
+    def compute() -> None:
+        if facts:
+            require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
+        from georelay.train.teach import teach as make_ready
+
+        write_json(card, make_ready(name, settings, facts, ROOT, weights, key))
+
+    run_stage(Stage("teach", name, compute, [weights, card], key))
+
+
+def features(arguments: argparse.Namespace) -> None:
+    """Compute a teacher's features of every tile of a task."""
+    params, task, name = load_params(), arguments.task, arguments.teacher
+    lookup(params.tasks, task, f"{PARAMS}: tasks", "task")
+    lookup(params.teachers, name, f"{PARAMS}: teachers", "teacher")
+    tiles = read_json(_existing(card_path(task), f"georelay tile {task}"))
+    teacher = read_json(_existing(teacher_path(name), f"georelay teach {name}"))
+    card = features_path(task, name)
+    store = card.with_suffix(".zarr.zip")
+    inputs = {"tiles": tiles["sha256"], "modalities": tiles["modalities"], "teacher": teacher, "device": device()}
+    key = digest({**features_key(), **inputs})
+
+    def compute() -> None:
+        from georelay.teachers.features import compute_features
+
+        write_json(card, compute_features(teacher, tiles, ROOT, store, key))
+
+    run_stage(Stage("features", f"{task} {name}", compute, [store, card], key, card.stem))
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -78,12 +138,14 @@ def train(arguments: argparse.Namespace) -> None:
 
     def compute() -> None:
         require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
+        for teacher, stored in facts["features"].items():
+            require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
         from georelay.train.run import train_run
 
         train_run(facts, seed, ROOT, fingerprint)
 
     names = ("history.csv", "metrics.json", "timing.json", "model.safetensors")
-    run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint))
+    run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint, _place(arguments)))
     write_json(folder / "plan.json", facts)  # not from the cache: it holds the row's name, which its results do not
 
 
@@ -98,8 +160,8 @@ def predict(arguments: argparse.Namespace) -> None:
         predict_run(facts, arguments.seed, ROOT)
 
     key = digest({**predict_key(facts), "weights": sha256_file(weights)})
-    outputs = [Path("results/maps") / arguments.experiment / f"seed{arguments.seed}"]
-    run_stage(Stage("predict", _subject(arguments), compute, outputs, key))
+    outputs = [Path("results/maps") / _place(arguments)]
+    run_stage(Stage("predict", _subject(arguments), compute, outputs, key, _place(arguments)))
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -111,7 +173,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
         evaluate_run(facts, arguments.seed, ROOT)
 
-    run_stage(Stage("evaluate", _subject(arguments), compute))
+    run_stage(Stage("evaluate", _subject(arguments), compute, place=_place(arguments)))
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -195,8 +257,12 @@ def _subject(arguments: argparse.Namespace) -> str:
     return f"{arguments.experiment} {arguments.seed}"
 
 
+def _place(arguments: argparse.Namespace) -> str:
+    return f"{arguments.experiment}/seed{arguments.seed}"
+
+
 def _run_folder(arguments: argparse.Namespace) -> Path:
-    return Path("results/runs", arguments.experiment, f"seed{arguments.seed}")
+    return Path("results/runs") / _place(arguments)
 
 
 def _fact(row: Row) -> dict[str, Any]:
@@ -221,6 +287,8 @@ def _active_studies(params: Params) -> dict[str, list[dict[str, Any]]]:
 COMMANDS: dict[Callable[[argparse.Namespace], None], Sequence[str]] = {
     fetch: ("source",),
     tile: ("task",),
+    teach: ("teacher",),
+    features: ("task", "teacher"),
     plan: ("experiments*",),
     train: ("experiment", "seed"),
     predict: ("experiment", "seed"),

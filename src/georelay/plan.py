@@ -17,19 +17,23 @@ from georelay.codebase import code_digest
 from georelay.errors import UserError
 from georelay.files import digest, read_json, write_json
 from georelay.methods.options import METHODS
-from georelay.params import rows
-from georelay.settings import Params, Row
+from georelay.rows import features_name, resolve_teacher, rows, teacher_row
+from georelay.settings import TASK_KEYS, Params, Row
 
 # Libraries whose release can change the bits of a result.
 LIBRARIES = {
     "fetch": ("numpy", "scipy", "rasterio"),
     "tile": ("numpy", "rasterio", "zarr"),
+    "teach": ("torch", "timm", "numpy"),
+    "features": ("torch", "timm", "numpy"),
     "train": ("torch", "timm", "numpy"),
     "predict": ("torch", "timm", "numpy", "rasterio"),
 }
 ROOTS = {
     "fetch": ("georelay.sources.catalog",),
     "tile": ("georelay.tiles.write",),
+    "teach": ("georelay.train.teach",),
+    "features": ("georelay.teachers.features",),
     "train": ("georelay.train.run",),
     "predict": ("georelay.evaluate.predict",),
     "evaluate": ("georelay.evaluate.scores",),
@@ -47,7 +51,7 @@ def versions(stage: str) -> dict[str, str]:
 
 def stage_code(stage: str, method: str | None = None) -> str:
     """Digest of the syntax trees behind a stage; a method's own module counts for its runs alone."""
-    extra = (METHODS[method].module,) if method and stage in ("train", "predict") else ()
+    extra = (METHODS[method].module,) if method and stage in ("teach", "train", "predict") else ()
     return code_digest(ROOTS[stage] + extra)
 
 
@@ -69,6 +73,18 @@ def task_key(params: Params, name: str) -> dict[str, Any]:
     return {"task": name, "settings": settings, "code": stage_code("tile"), "versions": versions("tile")}
 
 
+def teacher_key(params: Params, name: str) -> dict[str, Any]:
+    """What a teacher depends on, but for tiles and weight files: its reason and licence do not count."""
+    settings, row = resolve_teacher(params, name).model_dump(exclude={"why", "licence"}), teacher_row(params, name)
+    training = row_key(row, "teach") if row else {"code": stage_code("teach"), "versions": versions("teach")}
+    return {"settings": settings, "training": training}
+
+
+def features_key() -> dict[str, Any]:
+    """What stored features depend on beside the tiles and the teacher's card."""
+    return {"code": stage_code("features"), "versions": versions("features")}
+
+
 def row_key(row: Row, stage: str) -> dict[str, Any]:
     """What a row's run (`train`) or maps (`predict`) depend on, but for the data: names and reasons do not count."""
     facts = row.model_dump(exclude={"name", "parent", "why", "core", "study", "predict"})
@@ -82,6 +98,10 @@ def rule_digest(params: Params, stage: str, row: Row | None = None, name: str = 
         return digest(source_key(params, name))
     if stage == "tile":
         return digest(task_key(params, name))
+    if stage == "teach":
+        return digest(teacher_key(params, name))
+    if stage == "features":
+        return digest(features_key())
     if stage == "plan" and row is not None:
         return digest([row_key(row, "train"), row_key(row, "predict")])
     return digest(row_key(row, stage) if row else stage_code(stage))
@@ -97,6 +117,16 @@ def card_path(task: str) -> Path:
     return Path("results/tiles") / f"{task}.json"
 
 
+def teacher_path(name: str) -> Path:
+    """The card of a teacher; its weights lie beside it."""
+    return Path("results/teachers") / f"{name}.json"
+
+
+def features_path(task: str, teacher: str) -> Path:
+    """The card of a teacher's features of a task; their store lies beside it."""
+    return Path("results/features") / f"{features_name(task, teacher)}.json"
+
+
 def plan_path(experiment: str) -> Path:
     """Where a row's plan lies."""
     return Path("results/plans") / f"{experiment}.json"
@@ -106,7 +136,7 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
     """Every number, class and digest that a row's runs depend on."""
     card, source = _read_card(root / card_path(row.task)), params.tasks[row.task].source
     for key in ("train_domain", "test_domain"):
-        if getattr(row, key) not in card["domains"]:
+        if getattr(row, key) not in (None, *card["domains"]):
             where = f"params.yaml: experiments.{row.name}.{key}"
             raise UserError(f'task {row.task} has no domain "{getattr(row, key)}"', where, f"known: {', '.join(card['domains'])}")
     settings = {key: getattr(row, key).model_dump() for key in ("model", "train", "augment", "predict")}
@@ -114,19 +144,33 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "experiment": row.name,
         "method": row.method,
         "task": row.task,
-        **{key: getattr(row, key) for key in ("inputs", "labels", "train_domain", "test_domain")},
+        **{key: getattr(row, key) for key in (*TASK_KEYS, "teacher_view")},
         "classes": [entry["name"] for entry in card["classes"]],
         "colours": [entry["colour"] for entry in card["classes"]],
         "ignore": card["ignore"],
-        "modalities": {name: card["modalities"][name] for name in row.inputs},
+        "modalities": {name: card["modalities"][name] for name in (*row.inputs, *row.pair)},
         "settings": settings | {"method": row.options},
         "tiles": {"path": f"results/tiles/{row.task}.zarr.zip", "sha256": card["sha256"]},
         "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"]},
-        "teachers": {},
-        "features": {},
+        **_teaching(row, root),
         "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
         "versions": versions("train"),
     }
+
+
+def _teaching(row: Row, root: Path) -> dict[str, Any]:
+    """The cards of the row's teachers, and where their features of its task lie, if it reads them."""
+    unread = ("name", "licence")
+    cards = {name: _read_card(root / teacher_path(name)) for name in row.teachers}
+    teachers = {name: {key: value for key, value in card.items() if key not in unread} for name, card in cards.items()}
+    features = {}
+    for name in row.teachers if row.teacher_view == "cached" else []:
+        card = _read_card(root / features_path(row.task, name))
+        if card["teacher"] != cards[name]["sha256"]:
+            what = f"holds features of another version of teacher {name}"
+            raise UserError(what, root / features_path(row.task, name), f"run `georelay features {row.task} {name}`")
+        features[name] = {"path": str(features_path(row.task, name).with_suffix(".zarr.zip")), "sha256": card["sha256"]}
+    return {"teachers": teachers, "features": features}
 
 
 def _read_card(path: Path) -> dict[str, Any]:

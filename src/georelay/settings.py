@@ -34,7 +34,7 @@ class Source(Strict):
     """Where rasters come from. `synthetic` draws worlds; nothing is downloaded."""
 
     kind: Literal["synthetic"] = Field(description="how the rasters are made")
-    scenery: Literal["clouds", "grass", "landcover", "crosscity", "allweather"]
+    scenery: Literal["clouds", "grass", "landcover", "crosscity", "allweather", "corpus"]
     scenes: SceneCounts
     size: Positive = Field(description="side of a scene in pixels")
     gsd: float = Field(gt=0, description="ground sampling distance in metres")
@@ -69,9 +69,10 @@ class Task(Strict):
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")
     inputs: list[str] = Field(min_length=1, description="modalities the student sees")
+    pair: list[str] = Field(default_factory=list, description="modalities that are there while it trains, never at test")
     labels: Positive | None = Field(description="labelled training tiles; null is all of them")
-    train_domain: str
-    test_domain: str
+    train_domain: str | None = Field(description="null is all of them")
+    test_domain: str | None
 
 
 class Tiling(Strict):
@@ -85,6 +86,7 @@ class Model(Strict):
     """The student network."""
 
     backbone: str = Field(description="a timm model name")
+    arguments: dict[str, Any] = Field(description="more arguments for timm, such as patch_size")
     stages: list[Count] = Field(min_length=1, description="which feature stages the decoder reads (timm out_indices)")
     decoder: Literal["fpn", "segformer"]
     width: Positive
@@ -142,9 +144,66 @@ class Predict(Strict):
     batch: Positive
 
 
+class Statistics(Strict):
+    """What a teacher takes for a band's mean and spread: v = clip(physical / white, 0, 1) where white is given."""
+
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+    white: float | None = Field(gt=0, description="physical value shown as 1; null: physical values as they are")
+
+
+class Taught(Strict):
+    """How a teacher of our own is made: a method on a task, through the same loop as any row."""
+
+    task: Slug
+    method: str
+    seed: Count
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Teacher(Strict):
+    """A frozen network: where it comes from, what it is shown, and which of its maps are kept."""
+
+    why: str = Field(min_length=1)
+    licence: str = Field(min_length=1)
+    origin: Literal["taught", "random", "hub", "file"] = Field(description="random: as taught, but untrained (a control)")
+    network: str | None = Field(description="a timm model name (hub, file)")
+    arguments: dict[str, Any] = Field(description="more arguments for timm")
+    file: str | None = Field(description="safetensors, or .pth of plain weights (file)")
+    sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
+    ignored_keys: list[str] = Field(description="patterns of keys in the file that may stay unused")
+    taught: Taught | None
+    taps: list[Count | Literal["decoder", "logits"]] = Field(min_length=1, description="blocks or stages whose maps are kept")
+    normed: list[Count] = Field(description="taps that pass the network's final norm")
+    unit: Literal["reflectance", "dB"] = Field(description="of the modality it reads")
+    bands: list[str] | Literal["all"] | None = Field(description="in the teacher's order; null: as it was taught")
+    missing: Literal["refuse", "mean"] = Field(description="a band that the task lacks: an error, or its mean is shown")
+    statistics: Statistics | Literal["task"] | None = Field(description="task: the student's; null: as it was taught")
+    size: Positive | None = Field(description="side of its input in pixels; null: the tile's")
+    fit: Literal["pad", "resize"] = Field(description="how a tile comes to that size, or to whole patches")
+    align_corners: bool
+    positions: Literal["timm", "exact", "dinov2"] = Field(description="how its position table is resampled")
+    position_grid: Positive | None = Field(description="grid that the table is brought to first")
+    dtype: Literal["fp16", "bf16"] = Field(description="of the stored features")
+    batch: Positive = Field(description="tiles at a time when features are computed")
+    threads: Positive
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class Pairing(Strict):
+    """A teacher's features of a task's tiles."""
+
+    task: Slug
+    teacher: Slug
+
+
 class Defaults(Strict):
     """What every row starts from; `set` in a row changes it."""
 
+    teacher: dict[str, Any] = Field(description="what every teacher starts from")
+    teacher_view: Literal["cached", "online"] = Field(
+        description="stored features of the clean tile, or the teacher in each step"
+    )
     model: Model
     train: Train
     augment: Augment
@@ -167,6 +226,7 @@ class Experiment(Strict):
     study: Slug | None = None
     method: str | None = None
     task: Slug | None = None
+    teachers: list[Slug] | None = None
     like: Slug | None = None
     core: bool = Field(default=False, description="part of the short default comparison")
     set: dict[str, Any] = Field(default_factory=dict)
@@ -177,6 +237,8 @@ class Active(Strict):
 
     sources: list[Slug]
     tasks: list[Slug]
+    teachers: list[Slug]
+    features: dict[Slug, Pairing] = Field(description="named <task>--<teacher>")
     studies: list[Slug]
     experiments: list[Slug]
     seeds: list[Count] = Field(min_length=1)
@@ -189,6 +251,7 @@ class Params(Strict):
     sources: dict[Slug, Source]
     tasks: dict[Slug, Task]
     tiling: Tiling
+    teachers: dict[Slug, dict[str, Any]]
     defaults: Defaults
     compare: Compare
     experiments: dict[Slug, Experiment]
@@ -204,10 +267,13 @@ class Row(Strict):
     parent: str | None
     why: str
     core: bool
+    teachers: list[str]
+    teacher_view: str
     inputs: list[str]
+    pair: list[str]
     labels: int | None
-    train_domain: str
-    test_domain: str
+    train_domain: str | None
+    test_domain: str | None
     model: Model
     train: Train
     augment: Augment
@@ -215,5 +281,5 @@ class Row(Strict):
     options: dict[str, Any]
 
 
-TASK_KEYS = ("inputs", "labels", "train_domain", "test_domain")
+TASK_KEYS = ("inputs", "pair", "labels", "train_domain", "test_domain")
 GROUPS: dict[str, type[Strict]] = {"model": Model, "train": Train, "augment": Augment, "predict": Predict}

@@ -28,6 +28,7 @@ class Stage:
     compute: Callable[[], None]
     outputs: list[Path] = field(default_factory=list)
     fingerprint: str | None = None  # None: too cheap to be worth keeping
+    place: str = ""  # the subject as a path, where it is more than one word
 
     @property
     def label(self) -> str:
@@ -45,7 +46,7 @@ class Stage:
     @property
     def log(self) -> Path:
         """Where its log lies; the engines' `log:` names the same file."""
-        return Path("results/logs") / self.name / f"{self.subject.replace(' ', '/seed') or 'all'}.log"
+        return Path("results/logs") / self.name / f"{self.place or self.subject or 'all'}.log"
 
 
 def run_stage(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Geometry: what happens to the image happens to every map of the same tile, at any stride."""
+"""Geometry: what happens to the image happens to every map of the same tile, whatever the size of its cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from georelay.batches.geometry import Geometry, draw_geometry, identity
+from georelay.batches.geometry import Geometry, common_grid, draw_geometry, identity
 from georelay.errors import UserError
 
 ALL = {"flip": True, "turn": True, "crop": 0, "scale": [1.0, 1.0]}
@@ -57,7 +57,7 @@ def test_a_teacher_that_averages_cells_commutes(changes: dict[str, Any]) -> None
         return F.avg_pool2d(image, 4) ** 2
 
     image, geometry = torch.rand(16, 3, 16, 16), drawn(grid=4, **changes)
-    torch.testing.assert_close(geometry.apply(teacher(image), stride=4), teacher(geometry.apply(image)), atol=1e-6, rtol=0)
+    torch.testing.assert_close(geometry.apply(teacher(image)), teacher(geometry.apply(image)), atol=1e-6, rtol=0)
 
 
 def test_crops_start_anywhere_and_stay_inside() -> None:
@@ -103,6 +103,64 @@ def test_a_part_of_a_batch_has_a_part_of_its_geometry() -> None:
     assert torch.equal(geometry.take(part).apply(maps[part]), geometry.apply(maps)[part])
 
 
-def test_maps_of_another_tile_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not cover"):
-        drawn().apply(torch.rand(16, 1, 5, 5), stride=4)
+def window(top: float, left: float, side: int, tile: int) -> Geometry:
+    """One window that is cut and neither mirrored nor turned."""
+    zero = np.zeros(1)
+    return Geometry(tile, side, zero + top, zero + left, zero + side, zero.astype(bool), zero.astype(int))
+
+
+def test_a_crop_between_cells_is_a_slice() -> None:
+    maps = torch.rand(1, 3, 4, 4)  # cells of 8 pixels
+    assert torch.equal(window(8, 16, 16, 32).apply(maps), maps[..., 1:3, 2:4])
+
+
+def test_a_crop_through_cells_is_resampled_by_hand() -> None:
+    # Cells of 4 pixels, a window from pixel 2: each result cell lies half and half on two cells.
+    ramp = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4) ** 2
+    assert window(0, 2, 8, 16).apply(ramp)[0, 0, 0].tolist() == [0.5, 2.5]
+
+
+@pytest.mark.parametrize(("side", "cells", "expected"), [(16, 19, 10), (12, 19, 7), (16, 5, 2), (4, 3, 1), (1, 2, 1)])
+def test_cells_that_are_no_whole_pixels_keep_about_their_size(side: int, cells: int, expected: int) -> None:
+    plane = (torch.arange(cells) + 0.5).view(1, 1, 1, -1).expand(1, 1, cells, cells) * 32 / cells  # pixel of each centre
+    result = window(3, 7, side, 32).apply(plane)[0, 0, 0]
+    cell = side / expected
+    assert result.shape == (expected,)
+    inner = slice(1, -1)  # the outer half cell of a tile has nothing to be interpolated with
+    torch.testing.assert_close(result[inner], (7 + (torch.arange(expected) + 0.5) * cell)[inner], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("cells", [3, 16, 19])
+def test_flips_and_turns_are_exact_on_any_grid(cells: int) -> None:
+    maps = torch.rand(1, 2, cells, cells)
+    for flip, turn in [(False, 1), (True, 0), (True, 3)]:
+        mirrored = maps.flip(-1) if flip else maps
+        assert torch.equal(one(flip, turn, tile=16).apply(maps), mirrored.rot90(turn, (-2, -1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halves_stay_halves_and_are_resampled_in_float32(dtype: torch.dtype) -> None:
+    maps = (torch.rand(16, 3, 16, 16) * 100).to(dtype)
+    exact, scaled = drawn(crop=8), drawn(crop=8, scale=[0.8, 1.3])
+    for geometry in (exact, scaled):
+        assert torch.equal(geometry.apply(maps), geometry.apply(maps.float()).to(dtype))
+
+
+def test_what_becomes_of_a_tile_does_not_depend_on_its_neighbours() -> None:
+    # Without a crop what would be shrunk keeps its size: some windows are the whole tile, others are magnified.
+    maps, geometry = torch.rand(16, 2, 16, 16), drawn(scale=[0.5, 1.5])
+    assert 2 < (geometry.window == 16).sum() < 14
+    alone = [geometry.take(slice(place, place + 1)).apply(maps[place : place + 1]) for place in range(16)]
+    assert torch.equal(torch.cat(alone), geometry.apply(maps))
+
+
+def test_the_common_grid_of_cells() -> None:
+    assert common_grid(64, [16, 8, 64]) == 8  # cells of 4, 8 and 1 pixels
+    assert common_grid(48, [12, 8]) == 12  # cells of 4 and 6
+    assert common_grid(256, [19, 37, 16]) == 16  # of the others no crop is a slice anyway
+    assert common_grid(256, []) == 1
+
+
+def test_maps_that_are_not_square_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 x 5 cells do not cover square tiles"):
+        drawn().apply(torch.rand(16, 1, 4, 5))

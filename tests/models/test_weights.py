@@ -11,7 +11,7 @@ from torch import nn
 
 from georelay.errors import UserError
 from georelay.models.student import build_student
-from georelay.models.weights import load_start, load_weights, save_weights
+from georelay.models.weights import load_start, load_weights, read_foreign, require_keys, save_weights
 
 FACTS = {"classes": ["water", "land"], "inputs": ["sar"], "modalities": {"sar": {"mean": [-12.5]}}}
 
@@ -88,3 +88,60 @@ def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Pa
     assert torch.equal(whole.decoder.classify.weight, source.decoder.classify.weight)
     assert torch.equal(part.backbone.net.conv1[0].weight, source.backbone.net.conv1[0].weight)
     assert not torch.equal(part.decoder.classify.weight, source.decoder.classify.weight)
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "bin", "safetensors"])
+def test_other_people_s_files_are_read(tmp_path: Path, ending: str) -> None:
+    path, state = tmp_path / f"w.{ending}", network().state_dict()
+    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
+    found = read_foreign(path)
+    assert list(found) == list(state) or ending == "safetensors"
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_nested_weights_are_found_beside_other_things(tmp_path: Path, archive: bool) -> None:
+    path, module = tmp_path / "w.pth", network()
+    content = {"epoch": 3, "optimizer": {"lr": [0.1]}, "model": {"state_dict": dict(module.named_parameters())}}
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    found = read_foreign(path)
+    assert set(found) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+    assert torch.equal(found["0.weight"], module[0].weight) and not found["0.weight"].requires_grad
+
+
+class Code:
+    """Something that a plain weight file has no business to hold."""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": Code()}, "not plain weights"),
+        ({"model": {"a": torch.zeros(1), "epoch": 3}}, "no tensors at epoch"),
+        ({"state_dict": {}}, "holds no weights by name"),
+        ([torch.zeros(1)], "holds no weights by name"),
+    ],
+)
+def test_files_that_are_not_plain_weights_are_refused(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=message):
+        read_foreign(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 400])
+def test_a_truncated_foreign_file_is_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(network().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="not plain weights"):
+        read_foreign(path)
+
+
+def test_unexpected_keys_may_be_ignored_by_pattern_missing_ones_never(tmp_path: Path) -> None:
+    state = {**network().state_dict(), "mask_token": torch.zeros(1), "head.weight": torch.zeros(1)}
+    require_keys(tmp_path, network(), state, ["mask_token", "head.*"])
+    with pytest.raises(UserError, match=r"unexpected head\.weight$"):
+        require_keys(tmp_path, network(), state, ["mask_*"])
+    del state["0.bias"]
+    with pytest.raises(UserError, match=r"missing 0\.bias$"):
+        require_keys(tmp_path, network(), state, ["*"])

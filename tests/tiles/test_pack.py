@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from georelay.tiles.pack import AlignedZip, directory_comment
+from georelay.tiles.pack import AlignedZip, Run, directory_comment
 
 COUNT, SIZE = 120, 100  # names of 1, 2 and 3 digits
 
@@ -77,6 +77,49 @@ def test_a_chunk_of_another_size_is_refused(tmp_path: Path) -> None:
     run = AlignedZip(tmp_path / "a.zip").reserve(["a", "b"], SIZE)
     with pytest.raises(ValueError, match="b has 3 bytes"):
         run.write(1, [b"abc"])
+
+
+def picked_up(path: Path) -> tuple[AlignedZip, Run]:
+    archive = AlignedZip(path, fresh=False)
+    archive.add("zarr.json", b"{}")
+    run = archive.reserve([f"a/c/{i}/0" for i in range(COUNT)], SIZE)
+    archive.add("b/c/0", b"tail")
+    return archive, run
+
+
+@pytest.mark.parametrize("kept", [0, 1, 57, COUNT])
+def test_an_unfinished_archive_is_picked_up(tmp_path: Path, kept: int) -> None:
+    whole = build(tmp_path / "a.zip", list(range(COUNT)))
+    unfinished = AlignedZip(tmp_path / "b.zip")
+    unfinished.add("zarr.json", b"{}")
+    unfinished.reserve([f"a/c/{i}/0" for i in range(COUNT)], SIZE).write(0, [chunk(i) for i in range(kept)])
+    archive, run = picked_up(unfinished.path)
+    assert run.recover(COUNT) == kept
+    run.write(kept, [chunk(i) for i in range(kept, COUNT)])
+    archive.finish()
+    assert archive.path.read_bytes() == whole.read_bytes()
+
+
+def test_only_whole_members_are_taken_over(tmp_path: Path) -> None:
+    path = build(tmp_path / "a.zip", list(range(COUNT)))
+    content = path.read_bytes()
+    _, run = picked_up(path)
+    places = {"data": run.data + 7 * run.stride + 5, "name": run.header_at(7) + 31, "checksum": run.header_at(7) + 14}
+    for place in places.values():
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert run.recover(COUNT) == 7 and run.recover(5) == 5
+    path.write_bytes(content[: run.data + 7 * run.stride + SIZE - 1])
+    assert run.recover(COUNT) == 7
+
+
+def test_nothing_is_left_behind_the_directory(tmp_path: Path) -> None:
+    whole = build(tmp_path / "a.zip", list(range(COUNT))).read_bytes()
+    path = tmp_path / "b.zip"
+    path.write_bytes(whole + b"of a longer file")
+    archive, run = picked_up(path)
+    run.write(0, [chunk(i) for i in range(COUNT)])
+    archive.finish()
+    assert path.read_bytes() == whole
 
 
 def test_more_than_65535_members(tmp_path: Path) -> None:

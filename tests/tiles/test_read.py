@@ -17,6 +17,7 @@ import pytest
 from tile_sources import Made, Source
 
 from georelay.errors import UserError
+from georelay.tiles.pack import AlignedZip
 from georelay.tiles.read import TileStore
 
 
@@ -140,6 +141,14 @@ def test_an_unknown_array_and_a_foreign_zip(store: TileStore, tmp_path: Path) ->
         archive.writestr("hello.txt", "not tiles")
     with pytest.raises(UserError, match="not a whole tile store"):
         len(TileStore(tmp_path / "made.zarr.zip"))
+
+
+def test_a_store_of_another_layout(tmp_path: Path) -> None:
+    archive = AlignedZip(tmp_path / "made.zarr.zip")
+    archive.add("zarr.json", b'{"attributes": {"georelay_schema": 99}}')
+    archive.finish()
+    with pytest.raises(UserError, match=r"has layout 99, this version reads 1\n  delete it and run `georelay tile made` again"):
+        len(TileStore(archive.path))
 
 
 def test_reading_imports_nothing_heavy() -> None:

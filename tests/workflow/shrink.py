@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
-from georelay.params import load_params, load_yaml, rows
+from georelay.params import load_params
+from georelay.reading import load_yaml
+from georelay.rows import rows
 
 TINY_TRAINING = {"steps": 6, "batch": 4, "warmup_steps": 2, "evaluate_every": 3, "checkpoint_every": 2}
 

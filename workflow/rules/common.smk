@@ -2,14 +2,16 @@
 
 from snakemake.exceptions import WorkflowError
 
-from georelay import params as parameters
+from georelay import rows as parameters
 from georelay.errors import UserError
+from georelay.params import load_params
 from georelay.plan import rule_digest
 
 try:
-    PARAMS = parameters.load_params()
+    PARAMS = load_params()
     ROWS = {row.name: row for row in parameters.rows(PARAMS, active=False)}
     STUDIES = parameters.studies(PARAMS)
+    LESSONS = {name: parameters.teacher_row(PARAMS, name) for name in PARAMS.teachers}
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -20,6 +22,7 @@ SEEDS = ACTIVE.seeds
 wildcard_constraints:
     source="|".join(PARAMS.sources),
     task="|".join(PARAMS.tasks),
+    teacher="|".join(PARAMS.teachers),
     experiment="|".join(ROWS),
     study="|".join(STUDIES),
     seed=r"\d+",
@@ -45,6 +48,32 @@ def card_of(wildcards):
 
 def tiles_of(wildcards):
     return card_of(wildcards).replace(".json", ".zarr.zip")
+
+
+def lesson_of(wildcards):
+    """The card of the tiles that a teacher of our own is taught on; nothing for one that comes trained."""
+    row = LESSONS[wildcards.teacher]
+    return [f"results/tiles/{row.task}.json"] if row else []
+
+
+def teachers_of(wildcards):
+    """What a row's plan reads of its teachers: their cards, and those of their stored features."""
+    row = ROWS[wildcards.experiment]
+    cards = expand("results/teachers/{teacher}.json", teacher=row.teachers)
+    cached = row.teachers if row.teacher_view == "cached" else []
+    return cards + expand(
+        "results/features/{task}--{teacher}.json", task=row.task, teacher=cached
+    )
+
+
+def taught_of(wildcards):
+    """What a row's runs read of its teachers: stored features, or weights."""
+    row = ROWS[wildcards.experiment]
+    if row.teacher_view == "cached":
+        pattern = "results/features/{task}--{teacher}.zarr.zip"
+    else:
+        pattern = "results/teachers/{teacher}.safetensors"
+    return expand(pattern, task=row.task, teacher=row.teachers)
 
 
 def row_texts(study):

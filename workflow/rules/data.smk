@@ -1,4 +1,4 @@
-"""Rasters and tiles."""
+"""Rasters, tiles, teachers and their features."""
 
 
 rule fetch:
@@ -33,3 +33,44 @@ rule tile:
         digest=digest_of("tile"),
     shell:
         "georelay tile {wildcards.task}"
+
+
+rule teach:
+    input:
+        lesson_of,
+    output:
+        multiext("results/teachers/{teacher}", ".safetensors", ".json"),
+    log:
+        "results/logs/teach/{teacher}.log",
+    benchmark:
+        "results/benchmarks/teach/{teacher}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        digest=digest_of("teach"),
+    shell:
+        "georelay teach {wildcards.teacher}"
+
+
+rule features:
+    input:
+        "results/tiles/{task}.zarr.zip",
+        "results/teachers/{teacher}.safetensors",
+        cards=[
+            "results/tiles/{task}.json",
+            "results/teachers/{teacher}.json",
+        ],
+    output:
+        multiext("results/features/{task}--{teacher}", ".zarr.zip", ".json"),
+    log:
+        "results/logs/features/{task}--{teacher}.log",
+    benchmark:
+        "results/benchmarks/features/{task}--{teacher}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+    params:
+        digest=digest_of("features"),
+    shell:
+        "georelay features {wildcards.task} {wildcards.teacher}"

@@ -8,6 +8,7 @@ same (snakemake#280), so one job for all plans would run all rows again when one
 rule plan:
     input:
         card_of,
+        teachers_of,
     output:
         "results/plans/{experiment}.json",
     log:
@@ -26,6 +27,7 @@ rule plan:
 rule train:
     input:
         tiles_of,
+        taught_of,
         plan="results/plans/{experiment}.json",
     output:
         multiext(

@@ -25,6 +25,8 @@ def recolour(
     image: Tensor, modality: Modality, augment: Mapping[str, Any], rng: np.random.Generator, batch: int, samples: slice
 ) -> Tensor:
     """The tiles as another acquisition might have them; `image` holds the `samples` of a batch of `batch`."""
+    if modality.unit == "layer":  # the truth behind an image stays true whatever its colours become
+        return image
     if modality.unit == "dB":
         return _radar(image, modality, augment, rng, batch, samples)
     if modality.unit == "reflectance":

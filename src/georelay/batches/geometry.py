@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,47 +30,53 @@ class Geometry:
     flip: np.ndarray
     turn: np.ndarray
 
-    def take(self, samples: slice) -> Geometry:
+    def take(self, samples: slice | np.ndarray) -> Geometry:
         """The geometry of some of the samples."""
         kept = {name: getattr(self, name)[samples] for name in ("top", "left", "window", "flip", "turn")}
         return replace(self, **kept)
 
-    @property
-    def scaled(self) -> bool:
-        """Whether any window is resampled."""
-        return bool((self.window != self.side).any())
+    def apply(self, maps: Tensor, nearest: bool = False) -> Tensor:
+        """Do to `maps` (B, C, cells, cells), which cover the tile, what was done to the image.
 
-    def apply(self, maps: Tensor, stride: int = 1, nearest: bool = False) -> Tensor:
-        """Do to `maps` (B, C, tile / stride, tile / stride) what was done to the image.
-
-        Exact for flips, turns and crops on the map's grid; a window off that grid is resampled.
+        Exact for flips, turns and crops between cells; any other window is resampled, to about as many cells a pixel.
         """
-        if self.tile % stride or maps.shape[-1] * stride != self.tile:
-            raise ValueError(f"maps of {maps.shape[-1]} cells at stride {stride} do not cover tiles of {self.tile}")
-        return self._turned(self._cropped(maps, stride, nearest))
+        if maps.shape[-2] != maps.shape[-1]:
+            raise ValueError(f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells do not cover square tiles")
+        return self._turned(self._cropped(maps, nearest))
 
-    def _cropped(self, maps: Tensor, stride: int, nearest: bool) -> Tensor:
-        if self.side == self.tile and not self.scaled:
+    def _cropped(self, maps: Tensor, nearest: bool) -> Tensor:
+        cells = maps.shape[-1]
+        exact, count = self._between(cells), max(1, round(self.side * cells / self.tile))
+        if not exact.any():
+            return self._resampled(maps, count, nearest)
+        if exact.all() and count == cells:
             return maps
-        starts = np.stack([self.top, self.left, np.full_like(self.top, self.side)])
-        if self.scaled or (starts % stride).any():
-            return self._resampled(maps, self.side // stride, nearest)
-        cells = self.side // stride
-        corners = zip((self.top // stride).tolist(), (self.left // stride).tolist(), strict=True)
-        return torch.stack(
-            [map_[:, y : y + cells, x : x + cells] for map_, (y, x) in zip(maps, map(_whole, corners), strict=True)]
-        )
+        result = maps.new_empty((*maps.shape[:2], count, count))
+        # Sample by sample: what becomes of a tile depends neither on its neighbours nor on the number of ranks.
+        for place in np.flatnonzero(exact).tolist():
+            y, x = (int(start[place]) * cells // self.tile for start in (self.top, self.left))
+            result[place] = maps[place, :, y : y + count, x : x + count]
+        if not exact.all():
+            off = np.flatnonzero(~exact)
+            result[off] = self.take(off)._resampled(maps[off], count, nearest)
+        return result
 
-    def _resampled(self, maps: Tensor, cells: int, nearest: bool) -> Tensor:
-        # Shares of the tile's side, -1 to 1 from edge to edge: the same numbers serve every stride.
+    def _between(self, cells: int) -> np.ndarray:
+        """The samples whose window is not scaled and has all its borders between cells."""
+        borders = np.stack([self.top, self.left, np.full_like(self.top, self.side)]) * cells
+        kept: np.ndarray = (self.window == self.side) & (borders % self.tile == 0).all(axis=0)
+        return kept
+
+    def _resampled(self, maps: Tensor, count: int, nearest: bool) -> Tensor:
+        # Shares of the tile's side, -1 to 1 from edge to edge: the same numbers serve cells of every size.
         centre_y, centre_x = ((start + self.window / 2) * 2 / self.tile - 1 for start in (self.top, self.left))
         ratio, zero = self.window / self.tile, np.zeros_like(self.window)
         theta = np.stack([ratio, zero, centre_x, zero, ratio, centre_y], axis=1).reshape(-1, 2, 3)
-        size = [maps.shape[0], maps.shape[1], cells, cells]
-        dtype = maps.dtype if maps.is_floating_point() else torch.float32
+        size = [maps.shape[0], maps.shape[1], count, count]
+        dtype = torch.promote_types(maps.dtype, torch.float32)  # halves have too few digits to place and mix cells
         grid = F.affine_grid(torch.from_numpy(theta).to(maps.device, dtype), size, align_corners=False)
         mode = "nearest" if nearest else "bilinear"
-        moved = F.grid_sample(maps.to(grid.dtype), grid, mode=mode, padding_mode="border", align_corners=False)
+        moved = F.grid_sample(maps.to(dtype), grid, mode=mode, padding_mode="border", align_corners=False)
         return moved.to(maps.dtype)
 
     def _turned(self, maps: Tensor) -> Tensor:
@@ -80,15 +87,23 @@ class Geometry:
         return result
 
 
-def _whole(corner: tuple[float, float]) -> tuple[int, int]:
-    return int(corner[0]), int(corner[1])
+def common_grid(tile: int, cells: Iterable[int]) -> int:
+    """The smallest distance in pixels that is whole in every map of so many cells; cells of no whole pixels do not count."""
+    return math.lcm(*(tile // count for count in cells if tile % count == 0))
+
+
+def crop_side(tile: int, augment: Mapping[str, Any], grid: int) -> int:
+    """The side of what is cut from a tile."""
+    side: int = augment["crop"] or tile
+    if side > tile or side % grid:
+        hint = "stored maps of teachers are cut between cells; `teacher_view: online` cuts anywhere" if grid > 1 else ""
+        raise UserError(f"crop {side} must be a multiple of {grid} and at most the tile, {tile}", "augment.crop", hint)
+    return side
 
 
 def draw_geometry(rng: np.random.Generator, batch: int, tile: int, augment: Mapping[str, Any], grid: int) -> Geometry:
     """The geometry of a batch. Windows start on multiples of `grid` pixels, so that cached maps can be cut alike."""
-    side = augment["crop"] or tile
-    if side > tile or side % grid:
-        raise UserError(f"crop {side} must be a multiple of {grid} and at most the tile, {tile}", "augment.crop")
+    side = crop_side(tile, augment, grid)
     low, high = augment["scale"]
     # A window never leaves the tile: what is scaled down below the crop's side is not, and nothing is padded.
     window = np.minimum(side / rng.uniform(low, high, batch), tile) if (low, high) != (1, 1) else np.full(batch, float(side))

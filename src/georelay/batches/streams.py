@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from georelay.batches.augment import recolour
-from georelay.batches.geometry import Geometry, draw_geometry, identity
+from georelay.batches.geometry import Geometry, common_grid, crop_side, draw_geometry, identity
 from georelay.batches.modality import Modality, modalities_of
 from georelay.batches.sampling import generator, positions
 from georelay.errors import UserError
@@ -32,9 +32,25 @@ class Store(Protocol):
         ...
 
 
+class FeatureReader(Protocol):
+    """What is needed of the stored maps of a teacher: it saw each tile of the store once, as it is."""
+
+    @property
+    def taps(self) -> Sequence[Mapping[str, Any]]:
+        """Of each map its `cells` a side and the `span` of tile pixels that they cover."""
+        ...
+
+    def read(self, ids: np.ndarray) -> list[Tensor]:
+        """The maps (len(ids), C, cells, cells) of some tiles, one a tap."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of one step. `label` is `ignore` and `image` is 0 wherever `valid` is false."""
+    """Tensors of one step. `label` is `ignore` and `image` is 0 wherever `valid` is false.
+
+    `features` holds the maps of each teacher by its name: of the tile before colour changes, moved as the image was.
+    """
 
     image: Tensor
     label: Tensor
@@ -42,13 +58,15 @@ class Batch:
     index: Tensor
     geometry: Geometry
     pair: Tensor | None = None
+    features: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """The same batch elsewhere."""
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("label", "valid", "index")}
         image = self.image.to(device, memory_format=memory_format, non_blocking=True)
         pair = None if self.pair is None else self.pair.to(device, memory_format=memory_format, non_blocking=True)
-        return replace(self, image=image, pair=pair, **moved)
+        features = self._changed_features(lambda map_: map_.to(device, non_blocking=True))
+        return replace(self, image=image, pair=pair, features=features, **moved)
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in `count` equal parts."""
@@ -57,7 +75,12 @@ class Batch:
 
     def _take(self, samples: slice) -> Batch:
         names = ("image", "label", "valid", "index") + (() if self.pair is None else ("pair",))
-        return replace(self, geometry=self.geometry.take(samples), **{name: getattr(self, name)[samples] for name in names})
+        taken = {name: getattr(self, name)[samples] for name in names}
+        features = self._changed_features(lambda map_: map_[samples])
+        return replace(self, geometry=self.geometry.take(samples), features=features, **taken)
+
+    def _changed_features(self, change: Callable[[Tensor], Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        return {name: tuple(map(change, maps)) for name, maps in self.features.items()}
 
 
 class Tiles:
@@ -106,12 +129,38 @@ class Tiles:
         return self.batch(images, marks, places, identity(len(places), self.side))
 
 
+class CachedMaps:
+    """The maps of a teacher by position in a list of ids; kept in memory where they are few."""
+
+    def __init__(self, reader: FeatureReader, ids: np.ndarray) -> None:
+        self.reader, self.ids = reader, ids
+        fits = len(ids) * sum(map_.nbytes for map_ in reader.read(ids[:1])) <= PRELOADED_BYTES
+        self.kept = reader.read(ids) if fits else None
+
+    def take(self, places: np.ndarray) -> list[Tensor]:
+        """The maps of the tiles at `places`, one a tap."""
+        if self.kept is None:
+            return self.reader.read(self.ids[places])
+        return [map_[torch.from_numpy(places)] for map_ in self.kept]
+
+
 class Stream:
     """Random batches of some tiles: the batch of a step is the same whatever came before, on any number of ranks."""
 
-    def __init__(self, name: str, tiles: Tiles, augment: Mapping[str, Any], *, seed: int, batch: int, grid: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        tiles: Tiles,
+        augment: Mapping[str, Any],
+        features: Mapping[str, FeatureReader],
+        *,
+        seed: int,
+        batch: int,
+    ) -> None:
         self.name, self.tiles, self.augment = name, tiles, augment
-        self.seed, self.size, self.grid = seed, batch, grid
+        self.seed, self.size = seed, batch
+        self.grid = feature_grid(features, tiles.side, augment)
+        self.features = {teacher: CachedMaps(reader, tiles.ids) for teacher, reader in features.items()}
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
         """This rank's share of the batch of a step."""
@@ -122,7 +171,9 @@ class Stream:
         places = positions(len(self.tiles), self.size, step, self.seed, self.name)[samples]
         images, marks = self.tiles.take(places)
         images = [self._changed(image, m, geometry, rng, samples) for image, m in zip(images, self.tiles.modalities, strict=True)]
-        return self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry)
+        batch = self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry)
+        features = {teacher: tuple(map(geometry.apply, cached.take(places))) for teacher, cached in self.features.items()}
+        return replace(batch, features=features)
 
     def _changed(self, image: Tensor, modality: Modality, geometry: Geometry, rng: np.random.Generator, samples: slice) -> Tensor:
         return recolour(geometry.apply(image), modality, self.augment, rng, self.size, samples)
@@ -134,11 +185,31 @@ def open_tiles(store: Store, plan: Mapping[str, Any], ids: np.ndarray) -> Tiles:
     return Tiles(store, ids, modalities_of(plan, [*inputs, *pair]), len(inputs), plan["ignore"])
 
 
-def open_stream(store: Store, plan: Mapping[str, Any], name: str, seed: int, grid: int = 1) -> Stream:
-    """The stream a method asked for. `grid`: crops start on multiples of it, where cached maps must be cut alike."""
+def open_stream(
+    store: Store, plan: Mapping[str, Any], name: str, seed: int, features: Mapping[str, FeatureReader] = {}
+) -> Stream:
+    """The stream a method asked for, with the stored maps of teachers by their names."""
     settings = plan["settings"]
     tiles = open_tiles(store, plan, _ids(store, plan, name))
-    return Stream(name, tiles, settings["augment"], seed=seed, batch=settings["train"]["batch"], grid=grid)
+    return Stream(name, tiles, settings["augment"], features, seed=seed, batch=settings["train"]["batch"])
+
+
+def feature_grid(features: Mapping[str, FeatureReader], side: int, augment: Mapping[str, Any]) -> int:
+    """The grid in pixels that crops of tiles must keep to, so that stored maps are cut and not resampled."""
+    cells = []
+    for teacher, reader in features.items():
+        padded = any(tap["span"] > side for tap in reader.taps)
+        if padded and _moves(augment, side):
+            hint = "use `fit: resize`, `teacher_view: online`, or switch augment.flip/turn/crop/scale off"
+            raise UserError(f"teacher {teacher} saw a padded tile", f"teachers.{teacher}.fit", hint)
+        cells += [tap["cells"] for tap in reader.taps if tap["span"] == side]
+    grid = common_grid(side, cells)
+    crop_side(side, augment, grid)  # a crop that does not fit is refused now, not at the first step
+    return grid
+
+
+def _moves(augment: Mapping[str, Any], side: int) -> bool:
+    return bool(augment["flip"] or augment["turn"] or augment["crop"] not in (0, side) or tuple(augment["scale"]) != (1, 1))
 
 
 def _ids(store: Store, plan: Mapping[str, Any], name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ with without_compiler():
 
 # Vision transformers are built for one image size; this makes them take any. Other networks refuse the word.
 ANY_SIZE: dict[str, Any] = {"dynamic_img_size": True}
+TIMM_BANDS = 3  # what timm can adapt a first convolution from
 
 
 class Backbone(nn.Module):
@@ -28,9 +29,9 @@ class Backbone(nn.Module):
     maps of one stride.
     """
 
-    def __init__(self, name: str, stages: Sequence[int], in_channels: int) -> None:
+    def __init__(self, name: str, stages: Sequence[int], in_channels: int, arguments: Mapping[str, Any] = {}) -> None:
         super().__init__()
-        self.net = _create(name, stages, in_channels)
+        self.net = _create(name, stages, in_channels, arguments)
         self.channels: list[int] = self.net.feature_info.channels()
         self.strides: list[int] = self.net.feature_info.reduction()
 
@@ -41,10 +42,68 @@ class Backbone(nn.Module):
         return maps
 
 
-def _create(name: str, stages: Sequence[int], in_channels: int) -> Any:
+def create_network(name: str, arguments: Mapping[str, Any]) -> Any:
+    """A whole timm network with random weights, its own band count and classifier, for images of any size where it can."""
+    _require_known(name, "teacher.network")
+    try:
+        return _any_size(name, {"pretrained": False, **arguments})
+    except TypeError as error:
+        raise UserError(f"{name} refuses its arguments ({error})", "teacher.arguments") from error
+
+
+def hub_repository(name: str) -> str:
+    """Where on the Hugging Face hub the weights of a timm name lie."""
+    _require_known(name, "teacher.network")
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        raise UserError(f"timm names no weights for {name}", "teacher.network", "give a file instead: `origin: file`")
+    return str(config.hf_hub_id)
+
+
+def band_count(net: Any) -> int:
+    """How many bands a network reads."""
+    return int(_stem(net).in_channels)
+
+
+def adapt_stem(net: Any, bands: int) -> str:
+    """Give the first convolution another number of bands as timm does; the sentence that says what was done.
+
+    Sensible for bands that look like those of the weights (RGB and near infrared), a mere start for others (SAR).
+    """
+    stem = _stem(net)
+    own = stem.in_channels
+    if own == bands:
+        return ""
+    if own != TIMM_BANDS:
+        raise UserError(f"a stem of {own} bands cannot be adapted to {bands}", "teacher.bands", "name the bands it was made for")
+    weight = timm.models.adapt_input_conv(bands, stem.weight.detach())
+    stem.weight, stem.in_channels = nn.Parameter(weight, stem.weight.requires_grad), bands
+    how = "summed into one" if bands == 1 else f"{'cut' if bands < own else 'repeated'} to {bands}, times {own}/{bands}"
+    return f"the stem's {own} bands are {how}"
+
+
+def _require_known(name: str, where: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise UserError(f'unknown network "{architecture}"', where, suggestion(architecture, timm.list_models()))
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise UserError(f'timm knows no weights "{tag}" of {architecture}', where, suggestion(tag, tags))
+
+
+def _stem(net: Any) -> Any:
+    path = net.pretrained_cfg.get("first_conv")
+    stem = net.get_submodule(path) if isinstance(path, str) else None
+    if not isinstance(stem, nn.Conv2d):
+        raise UserError("the first layer is no single convolution, its bands are fixed", "teacher.network")
+    return stem
+
+
+def _create(name: str, stages: Sequence[int], in_channels: int, arguments: Mapping[str, Any]) -> Any:
     if not timm.is_model(name):
         raise UserError(f'unknown backbone "{name}"', "model.backbone", suggestion(name, timm.list_models()))
     options = {"pretrained": False, "features_only": True, "in_chans": in_channels, "out_indices": tuple(stages)}
+    options |= arguments
     try:
         return _any_size(name, options)
     except (IndexError, AssertionError) as error:

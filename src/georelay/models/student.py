@@ -28,10 +28,19 @@ class Student(nn.Module):
         logits: Tensor = self.decoder(self.backbone(image))
         return logits
 
+    def embed(self, image: Tensor) -> Tensor:
+        """What the classifier reads, at the student's own stride."""
+        return self.decoder.embed(self.backbone(image))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits of what `embed` gave; together they are `forward`."""
+        logits: Tensor = self.decoder.classify(self.decoder.dropout(features))
+        return logits
+
 
 def build_student(model: Mapping[str, Any], in_channels: int, classes: int) -> Student:
     """A student with random weights, as the plan's `settings.model` describes it."""
-    backbone = Backbone(model["backbone"], model["stages"], in_channels)
+    backbone = Backbone(model["backbone"], model["stages"], in_channels, model["arguments"])
     decoder = DECODERS[model["decoder"]](backbone.channels, backbone.strides, model["width"], classes, model["dropout"])
     return Student(backbone, decoder)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,6 +21,8 @@ from georelay.files import canonical_json, replacing
 # One entry with all facts: safetensors writes several in no fixed order, and equal runs must give equal bytes.
 FACTS = "georelay"
 NAMED = 4  # keys named in a message; the rest are counted
+FOREIGN_HINT = "save its state dict as .safetensors, where you trust the file enough to open it, and give that one"
+LEVELS = ("state_dict", "model", "teacher")  # under which public files nest their weights
 
 
 def save_weights(path: Path, module: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -59,12 +65,39 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"not a whole safetensors file ({error})", path, "delete it and run the stage that writes it") from None
 
 
-def require_keys(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Every tensor of the module is in the file with its shape, and no other."""
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """Tensors of somebody else's weight file: safetensors, or what torch.save wrote if it is plain weights."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_weights(path)[0]
+    content = _loaded(path)
+    while isinstance(content, Mapping) and (level := next((name for name in LEVELS if name in content), None)):
+        content = content[level]
+    if not isinstance(content, Mapping) or not content:
+        raise UserError("holds no weights by name", path, FOREIGN_HINT)
+    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if others:
+        raise UserError(f"not plain weights: {_listed('no tensors at', others)}", path, FOREIGN_HINT)
+    return {str(name): tensor.detach() for name, tensor in content.items()}
+
+
+def _loaded(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError("weight file is missing", path)
+    try:  # Mapped, so that what is not wanted is not read; files from before torch 1.6 are no archives and cannot be.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"not plain weights ({reason})", path, FOREIGN_HINT) from None
+
+
+def require_keys(path: Path, module: nn.Module, tensors: Mapping[str, Tensor], ignored: Sequence[str] = ()) -> None:
+    """Every tensor of the module is in the file with its shape, and no other but those that patterns in `ignored` name."""
     expected = module.state_dict()
+    extra = [name for name in tensors if name not in expected and not any(fnmatchcase(name, each) for each in ignored)]
     complaints = [
         _listed("missing", [name for name in expected if name not in tensors]),
-        _listed("unexpected", [name for name in tensors if name not in expected]),
+        _listed("unexpected", extra),
         _listed("of another shape", [n for n in expected if n in tensors and expected[n].shape != tensors[n].shape]),
     ]
     if any(complaints):

@@ -63,6 +63,19 @@ class Run:
                 stream.write(self._header(index))
                 stream.write(data)
 
+    def recover(self, count: int) -> int:
+        """Take over members that an earlier writer left, from the first on; returns how many of `count` are whole."""
+        with open(self.path, "rb", buffering=1 << 20) as stream:
+            for index in range(count):
+                stream.seek(self.header_at(index))
+                head = stream.read(self.data + index * self.stride - self.header_at(index))
+                data = stream.read(self.size)
+                self.crcs[index] = zlib.crc32(data)
+                # The header holds the checksum, so it vouches for the data as well.
+                if len(data) != self.size or head != self._header(index):
+                    return index
+        return count
+
     def _header(self, index: int) -> bytes:
         name = self.names[index].encode()
         padding = self.data + index * self.stride - self.header_at(index) - _LOCAL.size - len(name)
@@ -86,12 +99,16 @@ class Run:
 
 
 class AlignedZip:
-    """Writes the archive: reserve runs or add members in order, fill the runs, then `finish`."""
+    """Writes the archive: reserve runs or add members in order, fill the runs, then `finish`.
 
-    def __init__(self, path: Path) -> None:
+    An unfinished archive is picked up with `fresh=False`, the same reservations, and `recover` of its runs.
+    """
+
+    def __init__(self, path: Path, fresh: bool = True) -> None:
         self.path, self.position = Path(path), 0
         self.runs: list[Run] = []
-        self.path.write_bytes(b"")
+        if fresh:
+            self.path.write_bytes(b"")
 
     def reserve(self, names: Sequence[str], size: int) -> Run:
         """Keep room for members of `size` bytes each."""
@@ -112,6 +129,7 @@ class AlignedZip:
         with open(self.path, "r+b") as stream:
             stream.seek(self.position)
             stream.write(tail + directory_comment(tail))
+            stream.truncate()  # an archive that was picked up may have been longer
 
     def _end(self, count: int, size: int) -> bytes:
         length = len(directory_comment(b""))

@@ -17,6 +17,7 @@ from georelay.methods.base import Method, method_class, run_facts
 from georelay.models.device import memory_format, prepare_torch
 from georelay.models.ema import Average
 from georelay.models.weights import load_start, save_weights
+from georelay.teachers.store import FeatureStore
 from georelay.tiles.read import TileStore
 from georelay.train.checkpoint import Checkpoint
 from georelay.train.distributed import World, joined_world
@@ -49,7 +50,8 @@ def open_session(plan: dict[str, Any], seed: int, root: Path, fingerprint: str, 
     """Build everything that a run needs from its plan."""
     settings, store = plan["settings"]["train"], TileStore(root / plan["tiles"]["path"])
     method = build_method(plan, seed, root)
-    streams = {name: open_stream(store, plan, name, seed) for name in method.streams}
+    features = {name: FeatureStore(root / facts["path"]) for name, facts in plan["features"].items()}
+    streams = {name: open_stream(store, plan, name, seed, features) for name in method.streams}
     method.to(device=device).to(memory_format=memory_format(settings))  # type: ignore[call-overload]
     average = Average(method.student, settings["ema"]) if settings["ema"] else None
     return Session(

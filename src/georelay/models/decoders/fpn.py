@@ -27,8 +27,13 @@ class FpnDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Class logits (B, classes, H / stride, W / stride)."""
-        logits: Tensor = self.classify(self.dropout(self.smooth(self.fuse(maps))))
+        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
         return logits
+
+    def embed(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the classifier reads (B, width, H / stride, W / stride)."""
+        features: Tensor = self.smooth(self.fuse(maps))
+        return features
 
     def fuse(self, maps: Sequence[Tensor]) -> Tensor:
         """The pyramid's finest map."""

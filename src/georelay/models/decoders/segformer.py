@@ -26,7 +26,11 @@ class SegformerDecoder(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Class logits (B, classes, H / stride, W / stride)."""
-        levels = [unit(map_) for unit, map_ in zip(self.levels, maps, strict=True)]
-        fused = self.fusion(torch.cat([resize(level, levels[0]) for level in levels], dim=1))
-        logits: Tensor = self.classify(self.dropout(fused))
+        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
         return logits
+
+    def embed(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the classifier reads (B, width, the finest map's size)."""
+        levels = [unit(map_) for unit, map_ in zip(self.levels, maps, strict=True)]
+        features: Tensor = self.fusion(torch.cat([resize(level, levels[0]) for level in levels], dim=1))
+        return features

@@ -1,4 +1,4 @@
-"""The five sceneries: which classes, sensors and landscapes each has, and how its scenes are drawn and written.
+"""The sceneries: which classes, sensors and landscapes each has, and how its scenes are drawn and written.
 
 One table, `SCENERIES`, says it all; adding a scenery is adding an entry. Scenes lie on a grid on the ground, one area
 per split and domain, never nearer to each other than `GAP`.
@@ -20,6 +20,7 @@ from georelay.geo.raster import write_raster
 from georelay.progress import Progress
 from georelay.sources.receipt import SPLITS, Receipt, Scene
 from georelay.sources.synthetic.clouds import Weather, cover_up, draw_sky
+from georelay.sources.synthetic.corpus import LAYER_SCALE, LAYERS, Land, draw_lesson
 from georelay.sources.synthetic.grass import Meadow, draw_meadow
 from georelay.sources.synthetic.layout import Layout
 from georelay.sources.synthetic.noise import stream
@@ -73,6 +74,7 @@ class Domain:
     coarser: float = 1.0  # pixel size as a multiple of the source's
     layout: Layout = field(default_factory=Layout)
     camera: Camera = field(default_factory=Camera)
+    land: Land | None = None  # what a corpus shows here
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Scenery:
     draw: Draw
     optical: str = "optical"  # name of the optical modality
     sar: bool = False
+    layers: bool = False
     domains: tuple[Domain, ...] = (Domain(),)
 
 
@@ -121,6 +124,13 @@ def _draw_allweather(key: Key, domain: Domain, size: int, gsd: float) -> tuple[I
     # A pixel that the radar did not see is scored for neither sensor, so that both face the same pixels.
     label = np.where(sar[0] == SAR_NODATA, IGNORE, world.cover).astype(np.uint8)
     return {"eo": photograph(key.rng("optical"), world, domain.camera), "sar": sar}, label
+
+
+def _draw_corpus(key: Key, domain: Domain, size: int, gsd: float) -> tuple[Images, np.ndarray]:
+    assert domain.land is not None
+    image, layers = draw_lesson(key.rng("lesson"), domain.land, size, gsd, domain.camera)
+    kind = next(index for index, place in enumerate(_CORPUS) if place.name == domain.name)
+    return {"optical": image, "layers": layers}, np.full((size, size), kind, np.uint8)
 
 
 _LAND = (
@@ -196,12 +206,28 @@ _NEW_TOWN = Domain(
     ),
 )
 
+_LESSON = Camera(parcel_sd=0.2)
+_CORPUS = tuple(
+    Domain(name, origin=(200_000.0, 6_500_000.0 + 200_000.0 * place), coarser=coarser, camera=_LESSON, land=land)
+    for place, (name, coarser, land) in enumerate(
+        (
+            ("region", 10.0, Land(_REGION, cloudy=True)),
+            ("meadow", 10.0, Land(None)),
+            ("country", 1.0, Land(Layout())),
+            ("old-town", 1.0, Land(_OLD_TOWN.layout)),
+            ("new-town", 1.5, Land(_NEW_TOWN.layout)),
+        )
+    )
+)
+_KINDS = tuple((place.name, colour) for place, (_, colour) in zip(_CORPUS, _LAND, strict=False))
+
 SCENERIES = {
     "clouds": Scenery(_CLOUD, _draw_clouds, domains=(Domain(layout=_REGION),)),
     # Over grass alone nothing but the bands' ratio tells: a camera that is calibrated less well keeps it honest.
     "grass": Scenery(_GRASS, _draw_grass, domains=(Domain(camera=Camera(gain_sd=(0.06, 0.05))),)),
     "landcover": Scenery(_LAND, _draw_landcover),
     "crosscity": Scenery(_CITY, _draw_crosscity, domains=(_OLD_TOWN, _NEW_TOWN)),
+    "corpus": Scenery(_KINDS, _draw_corpus, layers=True, domains=_CORPUS),
     "allweather": Scenery(_LAND, _draw_allweather, optical="eo", sar=True, domains=(Domain(camera=Camera(parcel_sd=0.14)),)),
 }
 
@@ -223,7 +249,7 @@ def draw_scene(scenery: str, seed: int, domain: str, split: str, index: int, siz
 def estimate_bytes(source: Any) -> int:
     """An upper bound of what the rasters take on the disk."""
     entry = find_scenery(source.scenery)
-    pixel = 1 + 2 * len(entry.domains[0].camera.bands) + (8 if entry.sar else 0)
+    pixel = 1 + 2 * len(entry.domains[0].camera.bands) + (8 if entry.sar else 0) + (2 * len(LAYERS) if entry.layers else 0)
     count = sum(getattr(source.scenes, split) for split in SPLITS) * len(entry.domains)
     return int(1.1 * count * (pixel * source.size**2 + 4096))
 
@@ -283,4 +309,6 @@ def _modalities(entry: Scenery, domain: Domain | None = None) -> dict[str, dict[
     result = {entry.optical: optical | ({"domains": others} if others else {})}
     if entry.sar:
         result["sar"] = {"bands": ["vv", "vh"], "dtype": "float32", "scale": 1.0, "nodata": SAR_NODATA, "unit": "dB"}
+    if entry.layers:
+        result["layers"] = {"bands": list(LAYERS), "dtype": "uint16", "scale": LAYER_SCALE, "nodata": None, "unit": "layer"}
     return result

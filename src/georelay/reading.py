@@ -1,0 +1,103 @@
+"""Settings read from YAML: one dialect, wrong values and misspelt keys named with the place they stand in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from georelay.errors import UserError, suggestion
+from georelay.settings import Strict
+
+PARAMS = Path("params.yaml")
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML reading the YAML 1.2 core schema, as ruamel (and so DVC) does: `1e-3` is a number, `off` a word."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as in the base class
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping that refuses a key given twice; PyYAML would silently keep the last."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise UserError(
+                    f'"{key}" is given twice', f"{node.start_mark.name}:{node.start_mark.line + 1}", "keep one of them"
+                )
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def _construct_decimal(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))  # PyYAML would read 010 as eight
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_decimal)
+
+
+def load_yaml(path: Path) -> Any:
+    """The plain values of a YAML file."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return yaml.load(stream, _Loader)
+    except FileNotFoundError:
+        raise UserError("file is missing", path, "run from the folder that holds params.yaml") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"not valid YAML: {getattr(error, 'problem', error)}", f"{path}{line}") from None
+
+
+def validated(model: type[Strict], values: Any, where: str) -> Any:
+    """An object of `model`; the first thing wrong becomes a UserError that names its key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # A misspelt key is unknown, and the right one missing: the first of the two says what happened.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        path = tuple(str(part) for part in first["loc"] if part != "[key]")
+        raise _explained(model, first, path, where) from None
+
+
+def _explained(model: type[Strict], problem: Mapping[str, Any], path: tuple[str, ...], where: str) -> UserError:
+    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(path)}"
+    if problem["type"] == "extra_forbidden":
+        return UserError("unknown key", place, suggestion(path[-1], _keys_at(model, path[:-1])))
+    if problem["type"] == "string_pattern_mismatch":
+        return UserError("names are made of a-z, 0-9 and - only", place)
+    value = "" if isinstance(problem.get("input"), (dict, list)) else f", not {problem.get('input')!r}"
+    return UserError(f"{problem['msg'].lower()}{value}", place)
+
+
+def _keys_at(model: Any, path: tuple[str, ...]) -> list[str]:
+    """The keys that are known at a place inside a settings class."""
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[part].annotation
+        else:  # dict[Slug, Thing] or Thing | None
+            model = get_args(model)[-1]
+        options = [kind for kind in get_args(model) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if options and not str(model).startswith("dict"):
+            model = options[0]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def lookup(table: Mapping[str, Any], name: str, where: str, kind: str) -> Any:
+    """`table[name]`, or a UserError that says which names there are."""
+    if name not in table:
+        raise UserError(f'unknown {kind} "{name}"', where, suggestion(name, table))
+    return table[name]

@@ -1,0 +1,144 @@
+"""`like` and `set` merged: experiments become rows, and teachers settings that are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from georelay.errors import UserError, suggestion
+from georelay.methods.options import METHODS
+from georelay.reading import PARAMS, lookup, validated
+from georelay.settings import GROUPS, TASK_KEYS, Params, Row, Teacher
+
+ROW_KEYS = (*TASK_KEYS, "teacher_view")  # what `set` may change beside the groups and the method's own settings
+INHERITED = ("study", "method", "task", "teachers")
+
+
+def features_name(task: str, teacher: str) -> str:
+    """What the features of a teacher on a task are called."""
+    return f"{task}--{teacher}"
+
+
+def lineage(table: Mapping[str, Any], name: str, section: str) -> list[str]:
+    """An entry's name and its ancestors' by `like`, eldest first."""
+    chain: list[str] = []
+    current: str | None = name
+    while current is not None:
+        where = f"{PARAMS}: {section}.{chain[-1]}.like" if chain else f"{PARAMS}: {section}"
+        if current in chain:
+            raise UserError(f"`like` runs in a circle: {' -> '.join([*chain, current])}", where, "let one of them stand alone")
+        entry = lookup(table, current, where, section.rstrip("s"))
+        chain.append(current)
+        current = entry.get("like") if isinstance(entry, Mapping) else entry.like
+    return chain[::-1]
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `change` laid over it, mappings merged key by key."""
+    result = dict(base)
+    for key, value in change.items():
+        inner = base.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def resolve(params: Params, name: str) -> Row:
+    """One experiment with defaults, ancestors and `set` merged, every value checked."""
+    where = f"{PARAMS}: experiments.{name}"
+    facts: dict[str, Any] = {"set": {}, "teachers": []}
+    for link in (params.experiments[link] for link in lineage(params.experiments, name, "experiments")):
+        facts["set"] = merged(facts["set"], link.set)
+        facts |= {key: getattr(link, key) for key in INHERITED if getattr(link, key) is not None}
+    for key in ("study", "method", "task"):
+        if key not in facts:
+            raise UserError(f"{key} is missing", where, f"give `{key}`, or `like` a row that has it")
+    own = params.experiments[name]
+    row = _row(params, facts | {"name": name, "parent": own.like, "why": own.why, "core": own.core}, where)
+    _check_teachers(params, row, where)
+    return row
+
+
+def resolve_teacher(params: Params, name: str) -> Teacher:
+    """One teacher with defaults and ancestors merged, every value checked."""
+    values = params.defaults.teacher
+    for link in lineage(params.teachers, name, "teachers"):
+        values = merged(values, {key: value for key, value in params.teachers[link].items() if key != "like"})
+    where = f"{PARAMS}: teachers.{name}"
+    teacher: Teacher = validated(Teacher, values, where)
+    ours = teacher.origin in ("taught", "random")
+    for key, needed in {"taught": ours, "network": not ours, "file": teacher.origin == "file"}.items():
+        if needed and getattr(teacher, key) is None:
+            raise UserError(f"a teacher of origin {teacher.origin} needs `{key}`", where)
+    if stray := [tap for tap in teacher.normed if tap not in teacher.taps]:
+        raise UserError(f"tap {stray[0]} is not among the taps", f"{where}.normed")
+    return teacher
+
+
+def teacher_row(params: Params, name: str) -> Row | None:
+    """How a teacher of our own is trained, in the form of a row; None for one that comes trained."""
+    taught = resolve_teacher(params, name).taught
+    if taught is None:
+        return None
+    facts: dict[str, Any] = {"name": name, "parent": None, "why": "", "core": False, "study": "teachers", "teachers": []}
+    return _row(params, facts | taught.model_dump(include={"task", "method", "set"}), f"{PARAMS}: teachers.{name}.taught")
+
+
+def _row(params: Params, facts: Mapping[str, Any], where: str) -> Row:
+    changes = facts["set"]
+    entry = lookup(METHODS, facts["method"], f"{where}.method", "method")
+    task = lookup(params.tasks, facts["task"], f"{where}.task", "task")
+    values = {key: getattr(task, key) for key in TASK_KEYS} | {"teacher_view": params.defaults.teacher_view}
+    values |= {key: changes[key] for key in ROW_KEYS if key in changes}
+    groups = {key: _group(params, key, changes, where) for key in GROUPS}
+    options = _options(params, facts["method"], entry.settings, changes, where)
+    kept = {key: value for key, value in facts.items() if key != "set"}
+    row: Row = validated(Row, {**kept, **values, **groups, "options": options}, where)
+    for key in ("inputs", "pair"):
+        for modality in getattr(row, key):
+            lookup(dict.fromkeys(task.modalities), modality, f"{where}.set.{key}", "modality")
+    return row
+
+
+def _group(params: Params, key: str, changes: Mapping[str, Any], where: str) -> Any:
+    change = changes.get(key, {})
+    if not isinstance(change, Mapping):
+        raise UserError("must be a mapping", f"{where}.set.{key}")
+    return validated(GROUPS[key], merged(getattr(params.defaults, key).model_dump(), change), f"{where}.set.{key}")
+
+
+def _options(params: Params, method: str, settings: Any, changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The method's own settings: whatever `set` holds beside the shared groups and keys."""
+    own = {key: value for key, value in changes.items() if key not in GROUPS and key not in ROW_KEYS}
+    for key in own:
+        if key not in settings.model_fields:
+            known = [*settings.model_fields, *GROUPS, *ROW_KEYS]
+            raise UserError(f"not a setting of method {method}", f"{where}.set.{key}", suggestion(key, known))
+    defaults = lookup(params.defaults.methods, method, f"{PARAMS}: defaults.methods", "method")
+    dumped: dict[str, Any] = validated(settings, merged(defaults, own), f"{where}.set").model_dump(mode="json")
+    return dumped
+
+
+def _check_teachers(params: Params, row: Row, where: str) -> None:
+    for teacher in row.teachers:
+        lookup(params.teachers, teacher, f"{where}.teachers", "teacher")
+    least, most = METHODS[row.method].teachers
+    if not least <= len(row.teachers) <= most:
+        wanted = str(least) if least == most else f"{least} to {most}"
+        raise UserError(f"method {row.method} takes {wanted} teachers, not {len(row.teachers)}", f"{where}.teachers")
+    if len(set(row.teachers)) < len(row.teachers):
+        raise UserError("the same teacher twice", f"{where}.teachers")
+
+
+def rows(params: Params, study: str | None = None, active: bool = True) -> list[Row]:
+    """Resolved rows in the order of params.yaml: the active ones, or all; of one study, or of all."""
+    names = [name for name in params.experiments if not active or name in params.active.experiments]
+    found = [resolve(params, name) for name in names]
+    return [row for row in found if study is None or row.study == study]
+
+
+def studies(params: Params) -> dict[str, list[str]]:
+    """Every study with the names of its rows, active or not."""
+    table: dict[str, list[str]] = {}
+    for row in rows(params, active=False):
+        table.setdefault(row.study, []).append(row.name)
+    return table
