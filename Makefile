@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 CORES ?= all
+SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # uv does not read pip's own setting for a folder of wheels.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -49,6 +50,8 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 		--backend-store-uri sqlite:///results/mlflow/mlflow.db --artifacts-destination results/mlflow/artifacts
 
 bench: setup ## measure; each file prints one JSON object as its last line
+	snakemake --cores $(CORES) results/teachers/{attributes,restoration}{,-untrained}.json \
+		results/scores/landcover-distil-{attributes,online}/seed{0,1,2,3,4}.json results/tiles/{clouds,grass,crosscity,allweather}.json
 	@for file in benchmarks/*.py; do echo "== $$file"; python $$file || exit 1; done
 
 adopt-dvc: setup ## DVC takes over what Snakemake has made

@@ -1,10 +1,20 @@
-"""An invented task small enough to train on in a second: tiles in memory with the interface of a tile store, and a plan."""
+"""An invented task small enough to train on in a second: tiles in memory with the interface of a tile store, and a plan.
+
+Beside it a teacher: its maps in memory with the interface of a feature store, or a real network in a file.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from georelay.files import sha256_file
+from georelay.models.weights import save_weights
+from georelay.teachers.network import build_network
 
 SIDE, CLASSES = 32, ["bare", "grass", "crop", "tree"]
 SPLITS = {"train": (0, 1), "val": (2,), "test": (3,)}
@@ -105,6 +115,30 @@ class InventedStore:
         self.arrays["sar"][tile, :, rows] = np.nan
 
 
+class InventedFeatures:
+    """A teacher's maps of the tiles of a store: means of image cells, and what a fixed random layer makes of them."""
+
+    def __init__(self, store: InventedStore, card: dict[str, Any]) -> None:
+        rng, image = np.random.default_rng(1), torch.from_numpy(store.array("optical").astype(np.float32))
+        image, self.taps, self.maps = (image - image.mean()) / image.std(), [], []
+        for tap in card["taps"]:
+            layer = torch.from_numpy(rng.normal(0, 1, (tap["channels"], 4)).astype(np.float32))
+            means = torch.nn.functional.avg_pool2d(image, tap["stride"])
+            self.maps.append(torch.einsum("ck,nkyx->ncyx", layer, means).tanh().half())
+            self.taps.append({**tap, "cells": means.shape[-1], "span": image.shape[-1]})
+
+    def read(self, ids: np.ndarray) -> list[Tensor]:
+        return [maps[torch.from_numpy(ids)] for maps in self.maps]
+
+
+def write_teacher(root: Path, name: str) -> dict[str, Any]:
+    """Write the weights of the teacher of `CARD` under a name; its card with their digest."""
+    torch.manual_seed(7)
+    path = root / "results" / "teachers" / f"{name}.safetensors"
+    save_weights(path, build_network(CARD["settings"], CARD["taught"], None).net, {})
+    return CARD | {"sha256": sha256_file(path)}
+
+
 def _blobs(rng: np.random.Generator, side: int) -> np.ndarray:
     label, (y, x) = np.zeros((side, side), np.uint8), np.mgrid[:side, :side]
     for _ in range(5):
@@ -144,12 +178,37 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "code": {"train": "a", "predict": "b"},
         "versions": {},
     }
-    return plan | changes
+    return plan | NEEDS.get(method, {}) | changes
 
 
+# What a plan holds of a teacher that was taught here: an untrained one, which sees what the student sees.
+CARD: dict[str, Any] = {
+    "origin": "random",
+    "sha256": "0" * 64,
+    "settings": {
+        "taps": ["decoder", 2],
+        "unit": "reflectance",
+        "bands": ["blue", "green", "red", "nir"],
+        "missing": "refuse",
+        "statistics": "task",
+        "size": None,
+        "fit": "resize",
+        "align_corners": False,
+    },
+    "taught": {"model": MODEL, "bands": 4, "classes": 3},
+    "taps": [{"tap": "decoder", "channels": 8, "stride": 4}, {"tap": 2, "channels": 48, "stride": 8}],
+    "parameters": 1,
+}
+STORED = {"path": "results/features/blobs--seer.zarr.zip", "sha256": "0" * 64}
+
+# What a method's plan needs beside settings.
+NEEDS: dict[str, dict[str, Any]] = {
+    "pretext": {"pair": ["sar"]},
+    "distil": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
+}
 # One set of settings a method, small enough for tests; a new method adds a line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "supervised": {"label_smoothing": 0.0},
-    "pretext": {"targets": ["vv", "vh"], "masked": 0.3, "block": 8, "band_dropout": 0.3},
+    "pretext": {"targets": ["vv", "vh"], "edges": [-0.5, 0.5], "masked": 0.3, "block": 8, "band_dropout": 0.3},
     "distil": {"weight": 1.0, "unlabelled": True},
 }

@@ -140,8 +140,8 @@ def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_training_stopped_in_the_middle_ends_with_the_same_bytes(checkout: Checkout, number: int, tmp_path: Path) -> None:
-    checkout.edit("params.yaml", "steps: 6", "steps: 60")
-    checkout.run("georelay", "plan")
+    with checkout.changed("defaults", "train", "steps", to=60):
+        checkout.run("georelay", "plan")
     run, kept = ("train", "clouds-student", "0"), checkout.folder / "results/runs/clouds-student/seed0/model.safetensors"
     process = started(checkout, *run)
     wait_for(lambda: list((checkout.folder / "results/resume").glob("*/last.pt")), process)
@@ -173,8 +173,8 @@ def test_data_stages_killed_in_the_middle_end_with_the_same_bytes(checkout: Chec
 
 
 def test_two_at_once_in_one_folder(checkout: Checkout) -> None:
-    checkout.edit("params.yaml", "steps: 6", "steps: 100")
-    checkout.run("georelay", "plan")
+    with checkout.changed("defaults", "train", "steps", to=100):
+        checkout.run("georelay", "plan")
     process = started(checkout, "train", "clouds-student", "0")
     wait_for(lambda: list((checkout.folder / "results/resume").glob("*/last.pt")), process)
     assert "already running in this folder" in refused(checkout, "train", "clouds-student", "0")

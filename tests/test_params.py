@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from georelay.errors import UserError
 from georelay.params import load_params
 from georelay.reading import load_yaml
-from georelay.rows import resolve, rows, studies
+from georelay.rows import resolve, resolve_teacher, rows, studies, teacher_row
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -83,7 +83,13 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         ),
         (("experiments", "clouds-student"), "set", {"train": 3}, "set.train: must be a mapping", ""),
         (("experiments", "clouds-student"), "why", "", "experiments.clouds-student.why", ""),
-        (("active",), "tasks", ["clouds"], "active.tasks: grass-student needs", "add grass to active.tasks"),
+        (
+            ("active",),
+            "tasks",
+            ["clouds", "landcover", "crosscity", "allweather", "corpus"],
+            'active.tasks: grass-student needs "grass"',
+            "add grass to active.tasks",
+        ),
         (
             ("active",),
             "experiments",
@@ -147,3 +153,115 @@ def test_the_committed_schema_is_the_one_the_classes_make() -> None:
 
     committed = json.loads((REPOSITORY / "workflow/schemas/params.schema.json").read_text())
     assert committed == Params.model_json_schema(), "run `georelay schema` and commit the result"
+
+
+ROW = ("experiments", "landcover-distil-attributes")
+FEATURES = {"landcover--attributes": {"task": "landcover", "teacher": "attributes"}}
+TEACHER = {"why": "x", "licence": "none", "taps": [2], "network": "test_resnet", "bands": ["red"]}
+TEACHER |= {"statistics": {"mean": [0.1], "std": [0.1], "white": None}}
+LESSON = {"task": "corpus", "method": "pretext", "seed": 0, "set": {"targets": ["light"]}}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message", "hint"),
+    [
+        (ROW, "teachers", ["atributes"], 'teachers: unknown teacher "atributes"', 'did you mean "attributes"?'),
+        (ROW, "teachers", [], "teachers: method distil takes 1 to 8 teachers, not 0", ""),
+        (ROW, "teachers", ["attributes", "attributes"], "teachers: the same teacher twice", ""),
+        (("experiments", "clouds-student"), "teachers", ["attributes"], "method supervised takes 0 teachers, not 1", ""),
+        (ROW, "set", {"teacher_view": "live"}, "teacher_view: input should be 'cached' or 'online'", "not 'live'"),
+        (ROW, "set", {"teacher_vew": "online"}, "set.teacher_vew: not a setting of method distil", '"teacher_view"'),
+        (("active",), "teachers", ["atributes"], 'active.teachers: unknown teacher "atributes"', "attributes"),
+        (("active",), "features", FEATURES, 'active.features: landcover-distil-restoration needs "landcover--restoration"', ""),
+        (("active", "features"), "landcover-attributes", FEATURES["landcover--attributes"], "must be named", "landcover--attr"),
+        (("active", "features", "landcover--attributes"), "task", "land", 'attributes.task: unknown task "land"', ""),
+        (("active", "features", "landcover--attributes"), "taek", "clouds", "attributes.taek: unknown key", '"task"'),
+        (("teachers", "attributes"), "tapz", [1], "teachers.attributes.tapz: unknown key", 'did you mean "taps"?'),
+        (("teachers", "attributes", "taught"), "sed", 1, "teachers.attributes.taught.sed: unknown key", 'did you mean "seed"?'),
+        (("teachers", "attributes"), "taps", [], "teachers.attributes.taps", "at least 1"),
+        (("teachers", "attributes"), "normed", [3], "teachers.attributes.normed: tap 3 is not among the taps", ""),
+        (("teachers", "attributes", "taught"), "task", "corpos", 'attributes.taught.task: unknown task "corpos"', "corpus"),
+        (("teachers", "attributes", "taught"), "method", "pretexts", 'taught.method: unknown method "pretexts"', "pretext"),
+        (
+            ("teachers", "attributes"),
+            "taught",
+            LESSON | {"method": "distil", "set": {}},
+            "taught.teachers: method distil takes",
+            "",
+        ),
+        (("teachers", "attributes", "taught", "set"), "maskd", 0.1, "maskd: not a setting of method pretext", '"masked"'),
+        (("teachers", "attributes", "taught", "set"), "pair", ["sar"], 'set.pair: unknown modality "sar"', "optical"),
+    ],
+)
+def test_what_is_wrong_with_teachers_is_said_with_its_key(
+    values: dict[str, Any], tmp_path: Path, section: tuple[str, ...], key: str, value: object, message: str, hint: str
+) -> None:
+    test_what_is_wrong_is_said_with_its_key(values, tmp_path, section, key, value, message, hint)
+
+
+@pytest.mark.parametrize(
+    ("origin", "changes", "message"),
+    [
+        ("taught", {"taught": None, "network": None}, "a teacher of origin taught needs `taught`"),
+        ("random", {"taught": None, "network": None}, "a teacher of origin random needs `taught`"),
+        ("hub", {"network": None}, "a teacher of origin hub needs `network`"),
+        ("hub", {"bands": None}, "a teacher of origin hub needs `bands`"),
+        ("hub", {"statistics": None}, "a teacher of origin hub needs `statistics`"),
+        ("file", {}, "a teacher of origin file needs `file`"),
+        ("file", {"file": "w.pth", "network": None}, "a teacher of origin file needs `network`"),
+        ("taught", {"taught": LESSON}, "a teacher of origin taught has no use for `network`"),
+        ("hub", {"taught": LESSON}, "a teacher of origin hub has no use for `taught`"),
+        ("hub", {"file": "w.pth"}, "a teacher of origin hub has no use for `file`"),
+        ("random", {"taught": LESSON, "network": None, "file": "w.pth"}, "a teacher of origin random has no use for `file`"),
+        ("url", {}, "origin: input should be 'taught', 'random', 'hub' or 'file', not 'url'"),
+    ],
+)
+def test_what_a_teacher_needs_follows_from_its_origin(
+    values: dict[str, Any], tmp_path: Path, origin: str, changes: dict[str, Any], message: str
+) -> None:
+    values["teachers"]["other"] = TEACHER | {"origin": origin} | changes
+    with pytest.raises(UserError) as caught:
+        loaded(values, tmp_path)
+    assert "teachers.other" in str(caught.value) and message in str(caught.value)
+
+
+def test_a_teacher_is_its_ancestor_with_changes(values: dict[str, Any], tmp_path: Path) -> None:
+    change = {"like": "attributes", "why": "longer", "taught": {"set": {"train": {"steps": 7}}}, "dtype": "bf16"}
+    values["teachers"]["child"] = change
+    params = loaded(values, tmp_path)
+    child, parent = (resolve_teacher(params, name) for name in ("child", "attributes"))
+    assert (child.why, child.dtype, child.licence, child.taps) == ("longer", "bf16", parent.licence, parent.taps)
+    row, taught = teacher_row(params, "child"), teacher_row(params, "attributes")
+    assert row is not None and taught is not None
+    assert (row.train.steps, row.model, row.options) == (7, taught.model, taught.options)
+
+
+def test_a_circle_of_teachers_is_shown_whole(values: dict[str, Any], tmp_path: Path) -> None:
+    values["teachers"] |= {"a": {"like": "b", "why": "x"}, "b": {"like": "a", "why": "y"}}
+    with pytest.raises(UserError, match=r"teachers\.b\.like: `like` runs in a circle: a -> b -> a"):
+        loaded(values, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "who"),
+    [
+        ("teachers", "restoration", "landcover--restoration"),
+        ("tasks", "corpus", "teacher attributes"),
+        ("sources", "corpus", "teacher attributes"),
+    ],
+)
+def test_what_a_teacher_stands_on_must_be_active(values: dict[str, Any], tmp_path: Path, key: str, name: str, who: str) -> None:
+    values["active"][key].remove(name)
+    with pytest.raises(UserError) as caught:
+        loaded(values, tmp_path)
+    assert f'active.{key}: {who} needs "{name}"' in str(caught.value)
+
+
+def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any], tmp_path: Path) -> None:
+    values["active"]["experiments"] = ["landcover-student", "landcover-distil-attributes", "landcover-distil-online"]
+    values["experiments"]["landcover-distil-attributes"]["set"] = {"teacher_view": "online"}
+    values["active"] |= {"teachers": ["attributes"], "features": {}, "studies": ["landcover"]}
+    assert [row.teacher_view for row in rows(loaded(values, tmp_path))] == ["cached", "online", "online"]
+    values["active"]["teachers"] = []
+    with pytest.raises(UserError, match=r'active\.teachers: landcover-distil-attributes needs "attributes"'):
+        loaded(values, tmp_path)

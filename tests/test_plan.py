@@ -13,8 +13,21 @@ import pytest
 from georelay.errors import UserError
 from georelay.files import write_json
 from georelay.params import load_params
-from georelay.plan import card_path, make_plan, predict_key, row_key, rule_digest, run_fingerprint, write_plans
-from georelay.rows import resolve
+from georelay.plan import (
+    card_path,
+    features_path,
+    make_plan,
+    plan_path,
+    predict_key,
+    row_key,
+    rule_digest,
+    run_fingerprint,
+    teacher_key,
+    teacher_path,
+    write_plans,
+)
+from georelay.rows import resolve, rows
+from georelay.settings import Params
 
 REPOSITORY = Path(__file__).parents[1]
 BAND = {"bands": ["blue"], "dtype": "uint16", "scale": 1e-4, "nodata": 0, "unit": "reflectance", "mean": [1.0], "std": [1.0]}
@@ -33,11 +46,31 @@ def card(task: str) -> dict[str, Any]:
     }
 
 
+def teacher_card(name: str, **changes: Any) -> dict[str, Any]:
+    facts = {"origin": "taught", "settings": {"taps": ["decoder"]}, "taught": {"bands": 4}, "taps": [{"tap": "decoder"}]}
+    return {"name": name, "licence": "CC0", "sha256": f"{len(name):064x}", "parameters": 9, **facts, **changes}
+
+
+def write_teachers(root: Path, **changes: Any) -> None:
+    """Cards of the two embedded teachers and of their features, as `teach` and `features` leave them."""
+    for name in ("attributes", "restoration"):
+        made = teacher_card(name, **changes)
+        write_json(root / teacher_path(name), made)
+        features = {"task": "landcover", "teacher": made["sha256"], "sha256": "2" * 64, "licence": made["licence"], "note": "x"}
+        write_json(root / features_path("landcover", name), features)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for task in load_params(REPOSITORY / "params.yaml").tasks:
         write_json(tmp_path / card_path(task), card(task))
+    write_teachers(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(REPOSITORY / "params.yaml")
 
 
 @pytest.fixture
@@ -121,6 +154,99 @@ def test_every_row_gets_a_plan_of_its_own(root: Path) -> None:
     paths = write_plans(params.model_copy(update={"experiments": rows, "active": active}), root, [])
     assert [path.stem for path in paths] == list(rows)
     assert len({path.read_text() for path in paths}) == 5
+
+
+@pytest.mark.parametrize("view", ["cached", "online"])
+def test_a_plan_holds_its_teachers_and_where_their_features_lie(root: Path, params: Params, view: str) -> None:
+    row = resolve(params, "landcover-distil-attributes").model_copy(update={"teacher_view": view})
+    plan = make_plan(params, row, root)
+    kept = {key: value for key, value in teacher_card("attributes").items() if key not in ("name", "licence")}
+    stored = {"path": "results/features/landcover--attributes.zarr.zip", "sha256": "2" * 64}
+    assert plan["teachers"] == {"attributes": kept}
+    assert plan["features"] == ({"attributes": stored} if view == "cached" else {})
+    assert plan["teacher_view"] == view
+
+
+def test_a_row_without_teachers_holds_none(plan: dict[str, Any]) -> None:
+    assert (plan["teachers"], plan["features"]) == ({}, {})
+
+
+def test_features_of_another_version_of_the_teacher_are_refused(root: Path, params: Params) -> None:
+    write_json(root / teacher_path("attributes"), teacher_card("attributes", sha256="f" * 64))
+    row = resolve(params, "landcover-distil-attributes")
+    message = r"(?s)landcover--attributes\.json: holds features of another version .*`georelay features landcover attributes`"
+    with pytest.raises(UserError, match=message):
+        make_plan(params, row, root)
+    make_plan(params, row.model_copy(update={"teacher_view": "online"}), root)  # it reads the weights
+
+
+@pytest.mark.parametrize("path", [teacher_path("attributes"), features_path("landcover", "attributes")])
+def test_missing_teachers_and_features_are_named(root: Path, params: Params, path: Path) -> None:
+    (root / path).unlink()
+    with pytest.raises(UserError, match=f"{path}: file is missing"):
+        write_plans(params, root, ["landcover-distil-attributes"])
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [({"sha256": "f" * 64}, True), ({"taps": []}, True), ({"licence": "GPL"}, False)],
+)
+def test_a_run_counts_its_teacher_not_the_licence(root: Path, params: Params, change: dict[str, Any], counts: bool) -> None:
+    row = resolve(params, "landcover-distil-attributes")
+    before = run_fingerprint(make_plan(params, row, root), 0)
+    write_teachers(root, **change)
+    assert (run_fingerprint(make_plan(params, row, root), 0) != before) == counts
+
+
+def test_the_order_of_teachers_does_not_count(root: Path, params: Params) -> None:
+    row = resolve(params, "landcover-distil-attributes")
+    orders = (["attributes", "restoration"], ["restoration", "attributes"])
+    plans = [make_plan(params, row.model_copy(update={"teachers": names}), root) for names in orders]
+    assert run_fingerprint(plans[0], 0) == run_fingerprint(plans[1], 0)
+    for plan, name in zip(plans, "ab", strict=True):
+        write_json(root / f"{name}.json", plan)
+    assert (root / "a.json").read_bytes() == (root / "b.json").read_bytes(), "a run reads its plan from the file"
+
+
+def changed_teacher(params: Params, **changes: Any) -> Params:
+    teachers = {**params.teachers, "attributes": params.teachers["attributes"] | changes}
+    return params.model_copy(update={"teachers": teachers})
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({"taps": [1]}, True),
+        ({"dtype": "bf16"}, True),
+        ({"bands": ["red"]}, True),
+        ({"why": "x"}, False),
+        ({"licence": "x"}, False),
+    ],
+)
+def test_a_teacher_s_own_settings_count_for_it_alone(params: Params, changes: dict[str, Any], counts: bool) -> None:
+    other = changed_teacher(params, **changes)
+    assert (teacher_key(params, "attributes") != teacher_key(other, "attributes")) == counts
+    assert (rule_digest(params, "teach", name="attributes") != rule_digest(other, "teach", name="attributes")) == counts
+    assert teacher_key(params, "restoration") == teacher_key(other, "restoration")
+    for before, after in zip(rows(params, active=False), rows(other, active=False), strict=True):
+        assert row_key(before, "train") == row_key(after, "train"), "a row follows its teacher's card, not its settings"
+
+
+def test_a_longer_lesson_is_another_teacher(params: Params) -> None:
+    lesson = params.teachers["attributes"]["taught"]
+    longer = changed_teacher(params, taught={**lesson, "set": {**lesson["set"], "train": {"steps": 7}}})
+    assert teacher_key(params, "attributes") != teacher_key(longer, "attributes")
+    assert teacher_key(params, "attributes-untrained") != teacher_key(longer, "attributes-untrained")
+
+
+def test_a_change_of_a_teacher_changes_the_plans_of_its_rows_alone(root: Path, params: Params) -> None:
+    names = [name for name in params.active.experiments if name != "landcover-distil-restoration"]
+    before = {path.stem: path.read_bytes() for path in write_plans(params, root, names)}
+    made = teacher_card("attributes", sha256="f" * 64)
+    write_json(root / teacher_path("attributes"), made)
+    write_json(root / features_path("landcover", "attributes"), {"teacher": made["sha256"], "sha256": "3" * 64})
+    write_plans(params, root, names)
+    assert [name for name in names if (root / plan_path(name)).read_bytes() != before[name]] == ["landcover-distil-attributes"]
 
 
 def test_plan_and_the_rules_import_nothing_heavy() -> None:

@@ -25,7 +25,7 @@ def writing(text: str, calls: list[str]) -> Stage:
         say(f"writing {text}")
         Path("out.txt").write_text(text)
 
-    return Stage("write", "thing 0", compute, [Path("out.txt")], fingerprint=(text * 64)[:64])
+    return Stage("write", "thing 0", compute, [Path("out.txt")], fingerprint=(text * 64)[:64], place="thing/seed0")
 
 
 def test_the_second_time_is_restored_and_the_log_says_so() -> None:

@@ -65,22 +65,35 @@ def resolve_teacher(params: Params, name: str) -> Teacher:
         values = merged(values, {key: value for key, value in params.teachers[link].items() if key != "like"})
     where = f"{PARAMS}: teachers.{name}"
     teacher: Teacher = validated(Teacher, values, where)
-    ours = teacher.origin in ("taught", "random")
-    for key, needed in {"taught": ours, "network": not ours, "file": teacher.origin == "file"}.items():
-        if needed and getattr(teacher, key) is None:
-            raise UserError(f"a teacher of origin {teacher.origin} needs `{key}`", where)
+    _check_origin(teacher, where)
     if stray := [tap for tap in teacher.normed if tap not in teacher.taps]:
         raise UserError(f"tap {stray[0]} is not among the taps", f"{where}.normed")
     return teacher
 
 
+def _check_origin(teacher: Teacher, where: str) -> None:
+    """What is taught here says how; what comes trained says what it is, and how it sees."""
+    ours = teacher.origin in ("taught", "random")
+    needed = {"taught": ours, "network": not ours, "file": teacher.origin == "file"}
+    for key, needs in needed.items():
+        given = getattr(teacher, key) is not None
+        if needs != given:
+            what = f"needs `{key}`" if needs else f"has no use for `{key}`"
+            raise UserError(f"a teacher of origin {teacher.origin} {what}", where)
+    for key in () if ours else ("bands", "statistics"):
+        if getattr(teacher, key) is None:
+            raise UserError(f"a teacher of origin {teacher.origin} needs `{key}`", where)
+
+
 def teacher_row(params: Params, name: str) -> Row | None:
     """How a teacher of our own is trained, in the form of a row; None for one that comes trained."""
-    taught = resolve_teacher(params, name).taught
+    taught, where = resolve_teacher(params, name).taught, f"{PARAMS}: teachers.{name}.taught"
     if taught is None:
         return None
     facts: dict[str, Any] = {"name": name, "parent": None, "why": "", "core": False, "study": "teachers", "teachers": []}
-    return _row(params, facts | taught.model_dump(include={"task", "method", "set"}), f"{PARAMS}: teachers.{name}.taught")
+    row = _row(params, facts | taught.model_dump(include={"task", "method", "set"}), where)
+    _check_teachers(params, row, where)
+    return row
 
 
 def _row(params: Params, facts: Mapping[str, Any], where: str) -> Row:

@@ -268,7 +268,7 @@ class Row(Strict):
     why: str
     core: bool
     teachers: list[str]
-    teacher_view: str
+    teacher_view: Literal["cached", "online"]
     inputs: list[str]
     pair: list[str]
     labels: int | None

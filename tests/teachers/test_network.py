@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from georelay.errors import UserError
-from georelay.models.backbones import create_network, hub_repository
+from georelay.models.backbones import hub_repository
 from georelay.models.taps import TapNetwork
 from georelay.models.weights import save_weights
+from georelay.params import load_params
+from georelay.rows import resolve_teacher
 from georelay.teachers.network import TaughtNetwork, TeacherNetwork, build_network, modality_for, open_teacher
 
 Settings = Callable[..., dict[str, Any]]
 Facts = dict[str, dict[str, Any]]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TINY_DINOV2 = {"embed_dim": 12, "depth": 2, "num_heads": 2}
-MODEL = {"backbone": "test_resnet", "stages": [1, 2, 4], "decoder": "fpn", "width": 8, "dropout": 0.1}
+MODEL = {"backbone": "test_resnet", "arguments": {}, "stages": [1, 2, 4], "decoder": "fpn", "width": 8, "dropout": 0.1}
 TAUGHT = {"model": MODEL, "bands": 4, "classes": 5}
 
 
@@ -157,14 +158,13 @@ def test_known_architectures_have_their_taps_and_strides(
 
 
 def test_every_ready_teacher_s_network_can_be_built() -> None:
-    entries = yaml.safe_load(PARAMS.read_text()).get("teachers", {})
-    for settings in entries.values():
-        if settings.get("network") is None:
-            continue
+    params = load_params(PARAMS)
+    teachers = [resolve_teacher(params, name) for name in params.teachers]
+    for settings in (teacher for teacher in teachers if teacher.network is not None):
         with torch.device("meta"):
-            create_network(settings["network"], settings.get("arguments", {}))
-        if settings["origin"] == "hub":
-            assert hub_repository(settings["network"])
+            network = build_network(settings.model_dump(), None, None)
+        assert len(network.channels) == len(settings.taps)
+        assert settings.origin != "hub" or hub_repository(str(settings.network))
 
 
 def test_half_precision_weights_still_give_float32_maps(tmp_path: Path, teacher_settings: Settings, modalities: Facts) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,42 +15,18 @@ from checkouts import Checkout, make_checkout
 
 pytestmark = pytest.mark.engine
 
-NOTHING = "Nothing to be done"
 METHOD = "src/georelay/methods/supervised.py"
 
 
-def planned_jobs(checkout: Checkout) -> set[str]:
-    """The rules that Snakemake would run now."""
-    output = checkout.run("snakemake", "-n", "--cores", "1")
-    return set() if NOTHING in output else set(re.findall(r"^rule ([\w-]+):", output, re.M))
-
-
-def dvc_is_current(checkout: Checkout) -> bool:
-    return "Data and pipelines are up to date." in checkout.run("dvc", "status")
-
-
 def test_both_engines_call_the_same_commands(snakemade: Checkout) -> None:
-    dvc = checkout_commands(snakemade.run("dvc", "repro", "--dry", "-f"), r"^> (georelay .*)$")
-    snakemake = checkout_commands(snakemade.run("snakemake", "-n", "-p", "-F", "--cores", "1"), r"^Shell command: (georelay .*)$")
-    assert dvc == snakemake
-    assert {command.split()[1] for command in dvc} >= {
-        "fetch",
-        "tile",
-        "plan",
-        "train",
-        "predict",
-        "evaluate",
-        "compare",
-        "track",
-    }
-
-
-def checkout_commands(output: str, pattern: str) -> set[str]:
-    return {command.strip() for command in re.findall(pattern, output, re.M)}
+    commands = snakemade.planned_commands("-F")
+    assert commands == snakemade.dvc_commands("--dry", "-f")
+    stages = {command.split()[0] for command in commands}
+    assert stages == {"fetch", "tile", "plan", "train", "predict", "evaluate", "compare", "report", "track"}
 
 
 def test_a_second_run_has_nothing_to_do(snakemade: Checkout) -> None:
-    assert planned_jobs(snakemade) == set()
+    assert snakemade.planned_jobs() == set()
 
 
 def test_both_engines_give_the_same_bytes(snakemade: Checkout, reproduced: Checkout) -> None:
@@ -67,14 +42,14 @@ def test_cores_do_not_change_the_bytes(snakemade: Checkout, tmp_path: Path) -> N
 
 def test_dvc_takes_over_from_snakemake(snakemade: Checkout) -> None:
     snakemade.run("make", "adopt-dvc", "READY=params.yaml")
-    assert dvc_is_current(snakemade)
+    assert snakemade.dvc_is_current()
     assert "Data and pipelines are up to date." in snakemade.run("dvc", "repro")
 
 
 def test_snakemake_takes_over_from_dvc(reproduced: Checkout) -> None:
-    assert dvc_is_current(reproduced)
+    assert reproduced.dvc_is_current()
     reproduced.run("make", "adopt-snakemake", "READY=params.yaml")
-    assert planned_jobs(reproduced) == set()
+    assert reproduced.planned_jobs() == set()
 
 
 def test_new_times_alone_run_nothing(snakemade: Checkout) -> None:
@@ -83,15 +58,15 @@ def test_new_times_alone_run_nothing(snakemade: Checkout) -> None:
     start = time.time() - len(files) / 1000  # in the future would be a clock gone wrong
     for index, path in enumerate(sorted(files, key=lambda path: path.name)):
         os.utime(path, (start + index / 1000, start + index / 1000))
-    assert planned_jobs(snakemade) == set()
-    assert dvc_is_current(snakemade)
+    assert snakemade.planned_jobs() == set()
+    assert snakemade.dvc_is_current()
 
 
 def test_statistics_redraw_the_tables_and_train_nothing(snakemade: Checkout) -> None:
     snakemade.edit("params.yaml", "resamples: 2000", "resamples: 200")
-    assert planned_jobs(snakemade) == {"compare", "report", "track", "all"}
+    assert snakemade.planned_jobs() == {"compare", "report", "track", "all"}
     snakemade.edit("params.yaml", "resamples: 200", "resamples: 2000")
-    assert planned_jobs(snakemade) == set()
+    assert snakemade.planned_jobs() == set()
 
 
 def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> None:
@@ -106,12 +81,12 @@ def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> N
 def test_a_comment_runs_no_run_again_and_code_runs_only_its_own(snakemade: Checkout) -> None:
     text = (snakemade.folder / METHOD).read_text()
     (snakemade.folder / METHOD).write_text(text + "\n# a remark\n")
-    assert planned_jobs(snakemade) == set()
+    assert snakemade.planned_jobs() == set()
     snakemade.run("dvc", "repro", "plan@clouds-student")
     assert "changed" not in snakemade.run("dvc", "status", "train")
     (snakemade.folder / METHOD).write_text(text + "\nSOMETHING = 1\n")
-    assert planned_jobs(snakemade) >= {"plan", "train", "predict"}
-    assert not planned_jobs(snakemade) & {"fetch", "tile"}
+    assert snakemade.planned_jobs() >= {"plan", "train", "predict"}
+    assert not snakemade.planned_jobs() & {"fetch", "tile"}
     (snakemade.folder / METHOD).write_text(text)
 
 
@@ -121,7 +96,7 @@ def test_a_foreign_method_does_not_touch_the_runs(snakemade: Checkout) -> None:
     copy.write_text((snakemade.folder / METHOD).read_text())
     text = (snakemade.folder / options).read_text()
     (snakemade.folder / options).write_text(text + "\nMETHODS['other'] = METHODS['supervised']\n")
-    assert planned_jobs(snakemade) == set()
+    assert snakemade.planned_jobs() == set()
     (snakemade.folder / options).write_text(text)
     copy.unlink()
 

@@ -16,9 +16,10 @@ class Supervised(Strict):
 
 
 class Pretext(Strict):
-    """Regression of a paired raster from an image of which parts are hidden: how the embedded teachers are taught."""
+    """A paired raster told from an image of which parts are hidden: how the embedded teachers are taught."""
 
     targets: list[str] = Field(min_length=1, description="bands of the pair")
+    edges: list[float] = Field(description="between the levels of a target that are told apart, in its sds; none: regression")
     masked: float = Field(ge=0, lt=1, description="share of the image's blocks that are hidden")
     block: int = Field(gt=0, description="side of a hidden block in pixels")
     band_dropout: float = Field(ge=0, lt=1, description="chance that a band is hidden, in half of the images")

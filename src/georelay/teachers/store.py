@@ -148,11 +148,16 @@ class _Unfinished:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """However the block ends, what is done is noted."""
+        """However the block ends, what is done is noted; maps that were refused would be so again, and nothing stays."""
         try:
             yield
-        finally:
+        except UserError:
+            remove(self.folder)
+            raise
+        except BaseException:
             self.save()
+            raise
+        self.save()
 
     def move(self, target: Path) -> None:
         """Finish the archive and put it in its place."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from georelay.batches.modality import modalities_of
 from georelay.batches.streams import Batch
+from georelay.errors import UserError
 from georelay.files import require_digest
 from georelay.teachers.network import TeacherNetwork, modality_for, open_teacher, seen_in
 
@@ -37,15 +38,25 @@ class TeacherView:
             weights = root / FOLDER / f"{name}.safetensors"
             require_digest(weights, card["sha256"], f"georelay teach {name}")
             self._modality[name] = modality_for({**card, "name": name}, self.plan["modalities"])
+            facts = self.plan["modalities"][self._modality[name]]
+            self._require_known_sensors(facts, self._modality[name])
             for domain in {self.plan["train_domain"], self.plan["test_domain"]}:
-                facts = seen_in(self.plan["modalities"][self._modality[name]], domain)
-                self._networks[name, domain] = open_teacher({**card, "name": name}, weights, facts)
+                self._networks[name, domain] = open_teacher({**card, "name": name}, weights, seen_in(facts, domain))
 
     def maps(self, batch: Batch, domain: str = "train_domain") -> dict[str, list[Tensor]]:
         """The maps of each teacher, one a tap; `domain` is the plan's word for where the batch comes from."""
         if not self.online:
             return {name: [map_.float() for map_ in batch.features[name]] for name in self.plan["teachers"]}
         return {name: self._answer(name, batch, self.plan[domain]) for name in self.plan["teachers"]}
+
+    def _require_known_sensors(self, facts: Mapping[str, Any], name: str) -> None:
+        """A batch does not say which domain a tile is of, so where it may be any the bands must be the same in all."""
+        sensors = {tuple(entry.get("bands", facts["bands"])) for entry in facts.get("domains", {}).values()}
+        for key in ("train_domain", "test_domain"):
+            if self.plan[key] is None and len(sensors) > 1:
+                what = f"{name} has other bands in some domains, a teacher in each step cannot tell them apart"
+                where = f"experiments.{self.plan['experiment']}.{key}"
+                raise UserError(what, where, "name one domain, or use `teacher_view: cached`")
 
     def _answer(self, name: str, batch: Batch, domain: str | None) -> list[Tensor]:
         network = self._networks[name, domain].to(batch.image.device)

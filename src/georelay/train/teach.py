@@ -12,6 +12,7 @@ from torch import nn
 from georelay.batches.modality import modalities_of
 from georelay.errors import UserError
 from georelay.files import sha256_file
+from georelay.methods.base import method_class
 from georelay.models.device import prepare_torch
 from georelay.models.weights import save_weights
 from georelay.progress import Progress
@@ -33,12 +34,18 @@ def teach(
         network.net.load_state_dict(obtain(name, settings, root))
         return _finish(name, settings, None, network, target)
     settings = {**settings, **_shown(name, settings, plan)}
-    net = _trained(plan, settings, root, key)
-    bands = sum(len(modality.bands) for modality in modalities_of(plan, plan["inputs"]))
-    taught = {"model": plan["settings"]["model"], "bands": bands, "classes": net.decoder.classify.out_channels}
-    network = build_network(settings, taught, None)
-    network.net.load_state_dict(net.state_dict())
+    taught = _described(plan)
+    network = build_network(settings, taught, None)  # a tap that it lacks is refused before the lesson, not after
+    network.net.load_state_dict(_trained(plan, settings, root, key).state_dict())
     return _finish(name, settings, taught, network, target)
+
+
+def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network is built from, here and by whoever reads its weights."""
+    bands = sum(len(modality.bands) for modality in modalities_of(plan, plan["inputs"]))
+    with torch.device("meta"):  # only the number of its logits is wanted
+        classes = method_class(plan["method"]).build_student(plan).decoder.classify.out_channels
+    return {"model": plan["settings"]["model"], "bands": bands, "classes": classes}
 
 
 def _finish(name: str, settings: Mapping[str, Any], taught: Any, network: Any, target: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def draw_lesson(rng: np.random.Generator, land: Land, size: int, gsd: float, cam
 
 
 def _border(parcel: np.ndarray) -> np.ndarray:
-    """About 1 where one thing ends and another begins, 0 inside."""
+    """0 inside a thing and more the nearer its border: 0.27 on a straight one, up to 1 where many meet."""
     edge = np.zeros(parcel.shape, np.float32)
     edge[:, 1:] += parcel[:, 1:] != parcel[:, :-1]
     edge[1:] += parcel[1:] != parcel[:-1]
