@@ -16,7 +16,11 @@ from georelay.settings import Strict
 PARAMS = Path("params.yaml")
 
 
-class _Loader(yaml.SafeLoader):
+# Every command reads params.yaml first; libyaml is ten times as fast where PyYAML was built with it.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
     """PyYAML reading the YAML 1.2 core schema, as ruamel (and so DVC) does: `1e-3` is a number, `off` a word."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as in the base class
@@ -29,7 +33,8 @@ class _Loader(yaml.SafeLoader):
                 raise UserError(
                     f'"{key}" is given twice', f"{node.start_mark.name}:{node.start_mark.line + 1}", "keep one of them"
                 )
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 for _tag, _pattern, _first in (
