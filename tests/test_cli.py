@@ -126,7 +126,9 @@ def test_code_of_another_checkout_is_refused(checkout: Checkout) -> None:
 
 def started(checkout: Checkout, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "georelay", *words]
-    return subprocess.Popen(command, cwd=checkout.folder, env=checkout.environment, stderr=subprocess.PIPE, text=True)
+    options = {"cwd": checkout.folder, "env": checkout.environment, "stderr": subprocess.PIPE, "text": True}
+    # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
+    return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
 
 
 def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
