@@ -18,8 +18,8 @@ from georelay.models.student import build_student
 class PretextMethod(Method):
     """Bands of the paired raster, each standardised, at the student's own stride: which level each has, or its value.
 
-    Telling levels apart makes the better features: with the same steps, linear probes on five tasks gained 3 to 7 points
-    over squared errors (one teacher each).
+    Levels were chosen in a trial: a ResNet's linear probes on five tasks were 2 to 5 points higher than after squared
+    errors (700 steps against 493, one network each), an EfficientViT's no different (400 against 314).
     """
 
     streams: ClassVar[tuple[str, ...]] = ("unlabelled",)
