@@ -74,8 +74,8 @@ def task_key(params: Params, name: str) -> dict[str, Any]:
 
 
 def teacher_key(params: Params, name: str) -> dict[str, Any]:
-    """What a teacher depends on, but for tiles and weight files: its reason and licence do not count."""
-    settings, row = resolve_teacher(params, name).model_dump(exclude={"why", "licence"}), teacher_row(params, name)
+    """What a teacher depends on, but for tiles and weight files: its reason does not count. Its card names the licence."""
+    settings, row = resolve_teacher(params, name).model_dump(exclude={"why"}), teacher_row(params, name)
     training = row_key(row, "teach") if row else {"code": stage_code("teach"), "versions": versions("teach")}
     return {"settings": settings, "training": training}
 
