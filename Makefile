@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint report ui bench plan adopt-dvc adopt-snakemake clean
+.PHONY: help setup run reference test lint report ui bench plan adopt-dvc adopt-snakemake clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: setup ## run what params.yaml marks active: worlds, tiles, students, maps, tables, report, MLflow
 	snakemake --cores $(CORES)
+
+reference: setup ## results/reference: the published tables, every row longer and on more seeds (params.yaml: reference)
+	snakemake --cores $(CORES) reference
 
 test: setup ## run the tests
 	pytest -n 2 --dist loadfile tests

@@ -1,7 +1,7 @@
 """georelay as Snakemake rules: `snakemake --cores all` runs what params.yaml marks active.
 
 No science and no numbers here: every rule calls one command of the package, the same string as in dvc.yaml.
-Another target: `snakemake study-<name>` (one study, active or not).
+Other targets: `snakemake study-<name>` (one study, active or not), `snakemake reference` (the published tables).
 """
 
 from snakemake.utils import min_version
@@ -25,3 +25,8 @@ rule all:
     input:
         "results/report.html",
         "results/track.json",
+
+
+rule reference:
+    input:
+        expand("results/reference/{study}.csv", study=PARAMS.reference.studies),

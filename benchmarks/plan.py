@@ -26,6 +26,7 @@ def prepare(folder: Path) -> None:
     values["experiments"] = {name: {**base, "set": {"train": {"lr": 1e-3 + i * 1e-6}}} for i, name in enumerate(names)}
     values["active"] |= {"sources": ["clouds"], "tasks": ["clouds"], "studies": ["clouds"], "experiments": names}
     values["active"] |= {"teachers": [], "features": {}}
+    values["reference"]["studies"] = ["clouds"]
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     classes = [{"name": "a", "colour": [0, 0, 0]}]
     facts = {

@@ -15,7 +15,7 @@ SOURCE = Path(codebase.__file__).parent
 LAYERS = [
     {"errors"},
     {"files"},
-    {"progress", "settings"},
+    {"progress", "settings", "reference"},
     {"methods.options"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from georelay.codebase import code_digest
 from georelay.errors import UserError
 from georelay.files import write_json
 from georelay.params import load_params
 from georelay.plan import (
+    ROOTS,
     card_path,
     features_path,
     make_plan,
@@ -22,6 +25,7 @@ from georelay.plan import (
     row_key,
     rule_digest,
     run_fingerprint,
+    source_key,
     teacher_key,
     teacher_path,
     write_plans,
@@ -109,6 +113,23 @@ def test_a_run_is_named_by_what_it_depends_on(plan: dict[str, Any], path: tuple[
         place = place[part]
     place[path[-1]] = value
     assert (run_fingerprint(changed, 0) != before) == counts
+
+
+def test_a_source_is_fetched_anew_when_its_generator_or_its_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    drawn, found = (code_digest((*ROOTS["fetch"], params.sources[name].module)) for name in ("clouds", "ktda-grass"))
+    assert source_key(params, "clouds")["code"] == drawn != found == source_key(params, "ktda-grass")["code"]
+    monkeypatch.chdir(tmp_path)
+    absent = rule_digest(params, "fetch", name="ktda-grass")
+    path = tmp_path / params.sources["ktda-grass"].path / "img_dir/train/a.tif"
+    path.parent.mkdir(parents=True)
+    seen = {absent}
+    for content, time in (("a", 1), ("ab", 1), ("ab", 2)):
+        path.write_text(content)
+        os.utime(path, (time, time))
+        seen.add(rule_digest(params, "fetch", name="ktda-grass"))
+    assert len(seen) == 4
+    assert rule_digest(params, "fetch", name="ktda-grass") in seen
 
 
 def test_seeds_have_fingerprints_of_their_own(plan: dict[str, Any]) -> None:
@@ -240,7 +261,7 @@ def test_a_longer_lesson_is_another_teacher(params: Params) -> None:
 
 
 def test_a_change_of_a_teacher_changes_the_plans_of_its_rows_alone(root: Path, params: Params) -> None:
-    names = [name for name in params.active.experiments if name != "landcover-distil-restoration"]
+    names = ["clouds-student", "landcover-student", "landcover-distil-attributes", "landcover-distil-restoration"]
     before = {path.stem: path.read_bytes() for path in write_plans(params, root, names)}
     made = teacher_card("attributes", sha256="f" * 64)
     write_json(root / teacher_path("attributes"), made)

@@ -74,6 +74,7 @@ def _values() -> dict[str, Any]:
         "teachers": {"own": own, "untrained": {"like": "own", "origin": "random"}},
         "defaults": defaults,
         "compare": {"resamples": 10, "seed": 0, "scenes": 1},
+        "reference": {"studies": [], "seeds": [0], "times": 1},
         "experiments": {
             "cached": row,
             "online": {"like": "cached", "why": "a test", "set": {"teacher_view": "online"}},

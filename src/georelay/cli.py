@@ -33,7 +33,8 @@ from georelay.plan import (
     write_plans,
 )
 from georelay.reading import PARAMS, lookup
-from georelay.rows import resolve_teacher, rows, teacher_row
+from georelay.reference import reference_name
+from georelay.rows import resolve, resolve_teacher, rows, seeds_of, teacher_row
 from georelay.settings import Params, Row
 from georelay.stage import Stage, run_stage, say
 
@@ -42,7 +43,7 @@ GIGABYTE = 1_000_000_000
 
 
 def fetch(arguments: argparse.Namespace) -> None:
-    """Make or download the rasters of a source."""
+    """Make the rasters of a source, or take them from a folder."""
     params = load_params()
     source = lookup(params.sources, arguments.source, f"{PARAMS}: sources", "source")
 
@@ -51,9 +52,9 @@ def fetch(arguments: argparse.Namespace) -> None:
 
         fetch_source(arguments.source, source, Path("data/raw"))
 
-    run_stage(
-        Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], digest(source_key(params, arguments.source)))
-    )
+    # What lies in a folder of the user's is soon converted again; the cache would only hold it once more.
+    key = None if source.kind == "folder" else digest(source_key(params, arguments.source))
+    run_stage(Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], key))
 
 
 def tile(arguments: argparse.Namespace) -> None:
@@ -125,7 +126,7 @@ def plan(arguments: argparse.Namespace) -> None:
     """Write results/plans: every number, class and digest that a row's runs depend on."""
     params = load_params()
     for name in arguments.experiments:
-        lookup(params.experiments, name, f"{PARAMS}: experiments", "experiment")
+        resolve(params, name)
     subject = arguments.experiments[0] if len(arguments.experiments) == 1 else ""
     run_stage(Stage("plan", subject, lambda: say(f"{len(write_plans(params, ROOT, arguments.experiments))} plans written")))
 
@@ -179,7 +180,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Write the table and the figures of a study."""
     params, study = load_params(), arguments.study
-    table = _study_rows(params)
+    table, seeds = _study_rows(params), seeds_of(params, study)
     lookup(table, study, f"{PARAMS}: experiments", "study")
 
     def compute() -> None:
@@ -187,10 +188,24 @@ def compare(arguments: argparse.Namespace) -> None:
         from georelay.report.tables import compare_study
 
         settings = params.compare
-        compare_study(study, table[study], params.active.seeds, ROOT, resamples=settings.resamples, seed=settings.seed)
-        draw_study(study, table[study], params.active.seeds, ROOT, scenes=settings.scenes)
+        compare_study(study, table[study], seeds, ROOT, resamples=settings.resamples, seed=settings.seed)
+        draw_study(study, table[study], seeds, ROOT, scenes=settings.scenes)
 
     run_stage(Stage("compare", study, compute))
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Write results/reference: a study's tables and figures as they are committed."""
+    params, study = load_params(), arguments.study
+    lookup(dict.fromkeys(params.reference.studies), study, f"{PARAMS}: reference.studies", "study")
+    names = [row.name for row in rows(params, reference_name(study), active=False)]
+
+    def compute() -> None:
+        from georelay.report.publish import publish_study
+
+        publish_study(study, names, params.reference.seeds, ROOT)
+
+    run_stage(Stage("publish", study, compute))
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -294,6 +309,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], Sequence[str]] = {
     predict: ("experiment", "seed"),
     evaluate: ("experiment", "seed"),
     compare: ("study",),
+    publish: ("study",),
     report: (),
     track: (),
     schema: (),

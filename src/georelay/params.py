@@ -11,7 +11,8 @@ from typing import Any
 
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
-from georelay.rows import features_name, resolve, studies, teacher_row
+from georelay.reference import ENDING, plain_name
+from georelay.rows import features_name, resolve, teacher_row
 from georelay.settings import Params, Row
 
 
@@ -22,11 +23,13 @@ def load_params(path: Path = PARAMS) -> Params:
         raise UserError("must be a mapping of sections", path)
     params: Params = validated(Params, values, str(path))
     _check_references(params)
-    for name in params.experiments:
-        resolve(params, name)
+    _check_endings(params)
+    studies = dict.fromkeys(resolve(params, name).study for name in params.experiments)
     for name in params.teachers:
         teacher_row(params, name)
-    _check_active(params)
+    for name in params.reference.studies:
+        lookup(studies, name, f"{PARAMS}: reference.studies", "study")
+    _check_active(params, studies)
     return params
 
 
@@ -43,7 +46,16 @@ def _check_references(params: Params) -> None:
             raise UserError("rule blocks needs block, fractions and seed", f"{where}.split")
 
 
-def _check_active(params: Params) -> None:
+def _check_endings(params: Params) -> None:
+    """The ending of the reference's rows and studies belongs to them alone."""
+    for name, experiment in params.experiments.items():
+        for key, given in (("", name), (".study", experiment.study or "")):
+            if plain_name(given) != given:
+                hint = "choose another: that is what the published form of a row or study is called"
+                raise UserError(f"no name of yours may end in {ENDING}", f"{PARAMS}: experiments.{name}{key}", hint)
+
+
+def _check_active(params: Params, studies: Mapping[str, Any]) -> None:
     """Everything an active row stands on must be active, and every list must name known things."""
     where = f"{PARAMS}: active"
     tables: dict[str, Mapping[str, Any]] = {
@@ -51,7 +63,7 @@ def _check_active(params: Params) -> None:
         "tasks": params.tasks,
         "teachers": params.teachers,
         "experiments": params.experiments,
-        "studies": studies(params),
+        "studies": studies,
     }
     for key, table in tables.items():
         for name in getattr(params.active, key):

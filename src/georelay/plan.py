@@ -38,6 +38,7 @@ ROOTS = {
     "predict": ("georelay.evaluate.predict",),
     "evaluate": ("georelay.evaluate.scores",),
     "compare": ("georelay.report.tables", "georelay.report.figures"),
+    "publish": ("georelay.report.publish",),
     "report": ("georelay.report.html",),
     "track": ("georelay.track.mlflow",),
 }
@@ -62,8 +63,17 @@ def device() -> str:
 
 
 def source_key(params: Params, name: str) -> dict[str, Any]:
-    """What the rasters of a source depend on."""
-    return {"source": params.sources[name].model_dump(), "code": stage_code("fetch"), "versions": versions("fetch")}
+    """What the rasters of a source depend on: the module of its kind too, and files that are not ours."""
+    source = params.sources[name]
+    code = code_digest((*ROOTS["fetch"], source.module))
+    files = {"files": _stamps(Path(source.path))} if source.kind == "folder" else {}
+    return {"source": source.model_dump(), "code": code, "versions": versions("fetch"), **files}
+
+
+def _stamps(folder: Path) -> list[tuple[str, int, int]]:
+    """Path, size and time of every file below a folder: enough to see a change without reading anything."""
+    facts = ((path.relative_to(folder).as_posix(), path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
 
 
 def task_key(params: Params, name: str) -> dict[str, Any]:

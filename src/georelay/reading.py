@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -79,26 +79,48 @@ def validated(model: type[Strict], values: Any, where: str) -> Any:
 
 
 def _explained(model: type[Strict], problem: Mapping[str, Any], path: tuple[str, ...], where: str) -> UserError:
-    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(path)}"
+    shown, parent = _walk(model, path[:-1])
+    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join((*shown, *path[-1:]))}"
     if problem["type"] == "extra_forbidden":
-        return UserError("unknown key", place, suggestion(path[-1], _keys_at(model, path[:-1])))
+        return UserError("unknown key", place, suggestion(path[-1], _keys(parent)))
     if problem["type"] == "string_pattern_mismatch":
         return UserError("names are made of a-z, 0-9 and - only", place)
     value = "" if isinstance(problem.get("input"), (dict, list)) else f", not {problem.get('input')!r}"
     return UserError(f"{problem['msg'].lower()}{value}", place)
 
 
-def _keys_at(model: Any, path: tuple[str, ...]) -> list[str]:
-    """The keys that are known at a place inside a settings class."""
+def _walk(model: Any, path: tuple[str, ...]) -> tuple[list[str], Any]:
+    """A place inside a settings class as YAML has it, and what stands there; pydantic's path also names the kind it tried."""
+    shown: list[str] = []
     for part in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[part].annotation
-        else:  # dict[Slug, Thing] or Thing | None
-            model = get_args(model)[-1]
-        options = [kind for kind in get_args(model) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if options and not str(model).startswith("dict"):
+        kinds = _kinds(model)
+        if part in kinds:
+            model = kinds[part]
+            continue
+        shown.append(part)
+        if _is_settings(model):
+            model = model.model_fields[part].annotation if part in model.model_fields else None
+        else:  # dict[Slug, Thing], list[Thing] or Thing | None
+            model = (get_args(model) or (None,))[-1]
+        options = [kind for kind in get_args(model) if _is_settings(kind)]
+        if options and get_origin(model) not in (dict, list):
             model = options[0]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    return shown, model
+
+
+def _kinds(model: Any) -> dict[str, Any]:
+    """The settings classes of a union that `kind` tells apart, by their kind."""
+    union = get_args(model)[0] if get_origin(model) is Annotated else None
+    options = [option for option in get_args(union) if _is_settings(option) and "kind" in option.model_fields]
+    return {get_args(option.model_fields["kind"].annotation)[0]: option for option in options}
+
+
+def _keys(model: Any) -> list[str]:
+    return list(model.model_fields) if _is_settings(model) else []
+
+
+def _is_settings(model: Any) -> bool:
+    return isinstance(model, type) and issubclass(model, BaseModel)
 
 
 def lookup(table: Mapping[str, Any], name: str, where: str, kind: str) -> Any:

@@ -8,10 +8,12 @@ from typing import Any
 from georelay.errors import UserError, suggestion
 from georelay.methods.options import METHODS
 from georelay.reading import PARAMS, lookup, validated
-from georelay.settings import GROUPS, TASK_KEYS, Params, Row, Teacher
+from georelay.reference import plain_name, reference_name
+from georelay.settings import GROUPS, TASK_KEYS, Params, Reference, Row, Teacher
 
 ROW_KEYS = (*TASK_KEYS, "teacher_view")  # what `set` may change beside the groups and the method's own settings
 INHERITED = ("study", "method", "task", "teachers")
+STRETCHED = ("steps", "warmup_steps", "poly_begin")  # what the reference multiplies in `train`
 
 
 def features_name(task: str, teacher: str) -> str:
@@ -43,6 +45,23 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 
 
 def resolve(params: Params, name: str) -> Row:
+    """One row by its name: an experiment, or `<experiment>-reference` as it is published."""
+    plain = plain_name(name)
+    row = _resolve(params, plain)
+    if plain == name:
+        return row
+    if row.study not in params.reference.studies:
+        raise UserError(f"{name} is no row: study {row.study} is not listed", f"{PARAMS}: reference.studies", f"add {row.study}")
+    return _as_reference(row, params.reference)
+
+
+def _as_reference(row: Row, reference: Reference) -> Row:
+    longer = {key: round(getattr(row.train, key) * reference.times) for key in STRETCHED}
+    names = {key: reference_name(name) for key in ("name", "study", "parent") if (name := getattr(row, key)) is not None}
+    return row.model_copy(update={**names, "train": row.train.model_copy(update=longer)})
+
+
+def _resolve(params: Params, name: str) -> Row:
     """One experiment with defaults, ancestors and `set` merged, every value checked."""
     where = f"{PARAMS}: experiments.{name}"
     facts: dict[str, Any] = {"set": {}, "teachers": []}
@@ -138,20 +157,30 @@ def _check_teachers(params: Params, row: Row, where: str) -> None:
     if not least <= len(row.teachers) <= most:
         wanted = str(least) if least == most else f"{least} to {most}"
         raise UserError(f"method {row.method} takes {wanted} teachers, not {len(row.teachers)}", f"{where}.teachers")
+    if row.teacher_view not in METHODS[row.method].views:
+        views = " or ".join(METHODS[row.method].views)
+        raise UserError(f"method {row.method} works with {views}", f"{where}.set.teacher_view", f"set teacher_view: {views}")
     if len(set(row.teachers)) < len(row.teachers):
         raise UserError("the same teacher twice", f"{where}.teachers")
 
 
 def rows(params: Params, study: str | None = None, active: bool = True) -> list[Row]:
-    """Resolved rows in the order of params.yaml: the active ones, or all; of one study, or of all."""
+    """Resolved rows in the order of params.yaml: the active ones, or all and those of the reference; of one study, or of all."""
     names = [name for name in params.experiments if not active or name in params.active.experiments]
     found = [resolve(params, name) for name in names]
+    if not active:
+        found += [_as_reference(row, params.reference) for row in found if row.study in params.reference.studies]
     return [row for row in found if study is None or row.study == study]
 
 
 def studies(params: Params) -> dict[str, list[str]]:
-    """Every study with the names of its rows, active or not."""
+    """Every study with the names of its rows, active or not; those of the reference stand last."""
     table: dict[str, list[str]] = {}
     for row in rows(params, active=False):
         table.setdefault(row.study, []).append(row.name)
     return table
+
+
+def seeds_of(params: Params, study: str) -> list[int]:
+    """The seeds that the rows of a study are run with."""
+    return (params.active if plain_name(study) == study else params.reference).seeds

@@ -5,13 +5,14 @@ The JSON schema in workflow/schemas is made from them. Reading and merging live 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,15 +31,56 @@ class SceneCounts(Strict):
     test: Positive
 
 
-class Source(Strict):
-    """Where rasters come from. `synthetic` draws worlds; nothing is downloaded."""
+class Synthetic(Strict):
+    """A source that draws worlds; nothing is downloaded."""
 
-    kind: Literal["synthetic"] = Field(description="how the rasters are made")
+    module: ClassVar[str] = "georelay.sources.synthetic.scenes"
+    kind: Literal["synthetic"] = Field(description="the rasters are drawn")
     scenery: Literal["clouds", "grass", "landcover", "crosscity", "allweather", "corpus"]
     scenes: SceneCounts
     size: Positive = Field(description="side of a scene in pixels")
     gsd: float = Field(gt=0, description="ground sampling distance in metres")
     seed: Count
+
+
+class ClassEntry(Strict):
+    """A class and the colour it has in maps."""
+
+    name: str = Field(min_length=1)
+    colour: list[Byte] = Field(min_length=3, max_length=3, description="red, green, blue")
+
+
+class SplitFolders(Strict):
+    """What `{split}` stands for in the patterns of a folder source."""
+
+    train: str
+    val: str | None = Field(description="null: there is none")
+    test: str
+
+
+class Folder(Strict):
+    """A source that lies unpacked in a folder: images and labels in pairs of one name, a folder for each split."""
+
+    module: ClassVar[str] = "georelay.sources.folder"
+    kind: Literal["folder"] = Field(description="the rasters are files of yours")
+    path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
+    images: str = Field(description="glob under path, with {split}")
+    labels: str = Field(description="glob under path, with {split}; a label has its image's name but for the ending")
+    splits: SplitFolders
+    modality: str
+    bands: list[str] = Field(min_length=1, description="of the images, in their order")
+    unit: Literal["reflectance", "dB"]
+    scale: float = Field(gt=0, description="a raster value times this is the physical value")
+    nodata: float | None
+    gsd: float | None = Field(gt=0, description="metres a pixel, of images that lie nowhere; null: not known")
+    classes: list[ClassEntry] = Field(min_length=2, description="in the order of the label values 0, 1, ...")
+    ignore: Byte = Field(description="label value that is no class")
+    licence: str = Field(min_length=1)
+    url: str | None = Field(description="where it is downloaded from")
+    download: str | None = Field(description="what is downloaded there, and how large it is")
+
+
+Source = Annotated[Synthetic | Folder, Field(discriminator="kind")]
 
 
 class Fractions(Strict):
@@ -88,7 +130,8 @@ class Model(Strict):
     backbone: str = Field(description="a timm model name")
     arguments: dict[str, Any] = Field(description="more arguments for timm, such as patch_size")
     stages: list[Count] = Field(min_length=1, description="which feature stages the decoder reads (timm out_indices)")
-    decoder: Literal["fpn", "segformer"]
+    neck: list[Annotated[float, Field(gt=0)]] = Field(description="scales of a neck, one a level; none: no neck")
+    decoder: Literal["fpn", "segformer", "uper"]
     width: Positive
     dropout: Share
     weights: str | None = Field(description="safetensors file to start from; null is random")
@@ -219,6 +262,14 @@ class Compare(Strict):
     scenes: Positive = Field(description="test scenes in the map panel")
 
 
+class Reference(Strict):
+    """What is published: every row of these studies, trained longer, on more seeds."""
+
+    studies: list[Slug]
+    seeds: list[Count] = Field(min_length=1)
+    times: float = Field(ge=1, description="as many steps as the row says, times this; warm-up and poly_begin too")
+
+
 class Experiment(Strict):
     """One row: a method on a task, or `like` another row with something `set` differently, and why."""
 
@@ -254,6 +305,7 @@ class Params(Strict):
     teachers: dict[Slug, dict[str, Any]]
     defaults: Defaults
     compare: Compare
+    reference: Reference
     experiments: dict[Slug, Experiment]
 
 

@@ -35,15 +35,18 @@ def builder(name: str, view: str, root: Path) -> Build:
     return lambda **changes: build_method(make_plan(name, **online, **changes), 0, root).train()
 
 
-@pytest.fixture(params=[*((name, "cached") for name in METHODS), *((name, "online") for name in TAUGHT)], ids="-".join)
+VIEWS = [(name, view) for name in TAUGHT for view in METHODS[name].views]
+
+
+@pytest.fixture(params=[*((name, "cached") for name in METHODS if name not in TAUGHT), *VIEWS], ids="-".join)
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     """Every method in turn."""
     return builder(*request.param, tmp_path)
 
 
-@pytest.fixture(params=[(name, view) for name in TAUGHT for view in ("cached", "online")], ids="-".join)
+@pytest.fixture(params=[(name, view) for name, view in VIEWS if name != "transfer"], ids="-".join)
 def taught(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
-    """Every method with teachers."""
+    """Every method with teachers beside the student."""
     return builder(*request.param, tmp_path)
 
 

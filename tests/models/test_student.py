@@ -14,7 +14,8 @@ from georelay.models.student import Student, build_student, full_size
 
 
 def build(bands: int = 4, **changes: Any) -> Student:
-    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1, 2, 3, 4], "decoder": "fpn", "width": 16, "dropout": 0.0}
+    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1, 2, 3, 4], "neck": [], "decoder": "fpn"}
+    model |= {"width": 16, "dropout": 0.0}
     return build_student(model | changes, bands, 7)
 
 

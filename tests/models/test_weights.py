@@ -79,7 +79,7 @@ def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Path) -> None:
-    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1], "decoder": "fpn", "width": 8, "dropout": 0.0}
+    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1], "neck": [], "decoder": "fpn", "width": 8, "dropout": 0.0}
     source, whole, part = (build_student(model, 2, 3) for _ in range(3))
     save_weights(tmp_path / "whole.safetensors", source, {})
     save_weights(tmp_path / "part.safetensors", source.backbone.net, {})

@@ -18,9 +18,13 @@ def git(root: Path, *words: str) -> str:
 def test_commit_and_changes_of_a_checkout(tmp_path: Path) -> None:
     git(tmp_path, "init")
     (tmp_path / "a.txt").write_text("1")
-    git(tmp_path, "add", "a.txt")
+    published = tmp_path / "results/reference/a.csv"
+    published.parent.mkdir(parents=True)
+    published.write_text("1")
+    git(tmp_path, "add", "a.txt", str(published))
     git(tmp_path, "commit", "-m", "first")
     (tmp_path / "new.txt").write_text("untracked files are results, not changes")
+    published.write_text("2, and so are published tables")
     clean = read_checkout(tmp_path)
     assert clean.commit == git(tmp_path, "rev-parse", "HEAD") and not clean.dirty and len(clean.date) == 10
     (tmp_path / "a.txt").write_text("2")

@@ -22,7 +22,15 @@ Settings = Callable[..., dict[str, Any]]
 Facts = dict[str, dict[str, Any]]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TINY_DINOV2 = {"embed_dim": 12, "depth": 2, "num_heads": 2}
-MODEL = {"backbone": "test_resnet", "arguments": {}, "stages": [1, 2, 4], "decoder": "fpn", "width": 8, "dropout": 0.1}
+MODEL = {
+    "backbone": "test_resnet",
+    "arguments": {},
+    "stages": [1, 2, 4],
+    "neck": [],
+    "decoder": "fpn",
+    "width": 8,
+    "dropout": 0.1,
+}
 TAUGHT = {"model": MODEL, "bands": 4, "classes": 5}
 
 

@@ -170,3 +170,4 @@ def test_degrees_shrink_towards_the_pole() -> None:
     assert metres_per_unit("EPSG:32631", 60.0) == (1.0, 1.0)
     assert metres_per_unit("EPSG:2263", 40.0)[0] == pytest.approx(0.3048006, rel=1e-6)  # US survey feet
     assert metres_per_unit(None, 0.0) == (1.0, 1.0)
+    assert metres_per_unit('LOCAL_CS["a frame of its own",UNIT["kilometre",1000]]', 60.0) == (1000.0, 1000.0)

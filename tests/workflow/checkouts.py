@@ -95,14 +95,14 @@ def _found(pattern: str, output: str) -> set[str]:
     return {command.strip() for command in re.findall(pattern, output, re.M)}
 
 
-def make_checkout(folder: Path, cache: Path, seeds: list[int], studies: Sequence[str] = ("clouds",)) -> Checkout:
+def make_checkout(folder: Path, cache: Path, seeds: list[int], rows: Sequence[str] = ("clouds-student",)) -> Checkout:
     """Copy what git would have, make it small, and commit it: DVC wants a repository."""
     names = subprocess.run(TRACKED, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in names:
         if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
-    shrink(folder, studies, seeds, tiny=True)
+    shrink(folder, rows, seeds, tiny=True)
     checkout = Checkout(folder, cache)
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     for command in (("git", "init", "-q"), ("git", "add", "-A"), ("git", *identity, "commit", "-qm", "start")):

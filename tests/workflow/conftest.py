@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from checkouts import Checkout, make_checkout
 
+TAUGHT = ("landcover-student", "landcover-distil-attributes", "landcover-distil-restoration")
+
 
 @pytest.fixture(scope="module")
 def snakemade(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
@@ -25,7 +27,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def taught_by_snakemake(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout with teachers in which Snakemake has run everything."""
-    checkout = make_checkout(tmp_path_factory.mktemp("snakemake"), tmp_path_factory.mktemp("cache"), [0], ["landcover"])
+    checkout = make_checkout(tmp_path_factory.mktemp("snakemake"), tmp_path_factory.mktemp("cache"), [0], TAUGHT)
     checkout.run("snakemake", "--cores", "2")
     return checkout
 
@@ -33,6 +35,6 @@ def taught_by_snakemake(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="module")
 def taught_by_dvc(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout with teachers in which DVC has run everything."""
-    checkout = make_checkout(tmp_path_factory.mktemp("dvc"), tmp_path_factory.mktemp("cache"), [0], ["landcover"])
+    checkout = make_checkout(tmp_path_factory.mktemp("dvc"), tmp_path_factory.mktemp("cache"), [0], TAUGHT)
     checkout.run("dvc", "repro")
     return checkout

@@ -1,4 +1,4 @@
-"""Makes a checkout's params.yaml small: some studies, few seeds, and with --tiny worlds that train in a second."""
+"""Makes a checkout's params.yaml small: some rows, few seeds, and with --tiny worlds that train in a second."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import yaml
 
 from georelay.params import load_params
 from georelay.reading import load_yaml
-from georelay.rows import features_name, rows, teacher_row
+from georelay.rows import features_name, resolve, teacher_row
 from georelay.settings import Params, Row
 
 TINY_TRAINING = {"steps": 6, "batch": 4, "warmup_steps": 2, "evaluate_every": 3, "checkpoint_every": 2}
 
 
-def shrink(folder: Path, studies: Sequence[str], seeds: list[int], tiny: bool) -> dict[str, Any]:
-    """Rewrite params.yaml of a checkout; returns its new values."""
+def shrink(folder: Path, names: Sequence[str], seeds: list[int], tiny: bool) -> dict[str, Any]:
+    """Rewrite params.yaml of a checkout so that these rows are active; returns its new values."""
     path = folder / "params.yaml"
     params, values = load_params(path), load_yaml(path)
-    chosen = [row for study in studies for row in rows(params, study)]
-    active = closed(params, chosen) | {"studies": list(studies), "experiments": [row.name for row in chosen], "seeds": seeds}
+    chosen = [resolve(params, name) for name in names]
+    studies = list(dict.fromkeys(row.study for row in chosen))
+    active = closed(params, chosen) | {"studies": studies, "experiments": list(names), "seeds": seeds}
     values["active"] = active
+    values["reference"] |= {"studies": studies, "seeds": seeds}
     if tiny:
         make_tiny(values, active, {row.task for row in chosen})
     path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -58,8 +60,8 @@ def make_tiny(values: dict[str, Any], active: dict[str, Any], scored: set[str]) 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--study", nargs="+", default=["clouds"])
+    parser.add_argument("--rows", nargs="+", default=["clouds-student"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
-    shrink(arguments.folder, arguments.study, arguments.seeds, arguments.tiny)
+    shrink(arguments.folder, arguments.rows, arguments.seeds, arguments.tiny)

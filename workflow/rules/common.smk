@@ -6,6 +6,7 @@ from georelay import rows as parameters
 from georelay.errors import UserError
 from georelay.params import load_params
 from georelay.plan import rule_digest
+from georelay.reference import reference_name
 
 try:
     PARAMS = load_params()
@@ -16,7 +17,6 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 ACTIVE = PARAMS.active
-SEEDS = ACTIVE.seeds
 
 
 wildcard_constraints:
@@ -86,5 +86,14 @@ def scores_of(wildcards):
     names = STUDIES[wildcards.study]
     chosen = [name for name in names if name in ACTIVE.experiments] or names
     return expand(
-        "results/scores/{experiment}/seed{seed}.json", experiment=chosen, seed=SEEDS
+        "results/scores/{experiment}/seed{seed}.json",
+        experiment=chosen,
+        seed=parameters.seeds_of(PARAMS, wildcards.study),
+    )
+
+
+def plans_of_reference(wildcards):
+    return expand(
+        "results/plans/{experiment}.json",
+        experiment=STUDIES[reference_name(wildcards.study)],
     )

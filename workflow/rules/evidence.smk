@@ -22,6 +22,38 @@ rule compare:
         "georelay compare {wildcards.study}"
 
 
+rule publish:
+    input:
+        plans_of_reference,
+        multiext("results/tables/{study}-reference", ".csv", ".md"),
+        multiext("results/figures/{study}-reference", "-curves.png", "-panel.png"),
+    output:
+        # `update`: committed files must survive a job that fails; others are deleted before it starts.
+        update(
+            multiext(
+                "results/reference/{study}",
+                ".csv",
+                ".md",
+                "-curves.png",
+                "-panel.png",
+            )
+        ),
+    log:
+        "results/logs/publish/{study}.log",
+    benchmark:
+        "results/benchmarks/publish/{study}.tsv"
+    wildcard_constraints:
+        study="|".join(PARAMS.reference.studies),
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        digest=rule_digest(PARAMS, "publish"),
+        seeds=PARAMS.reference.seeds,
+    shell:
+        "georelay publish {wildcards.study}"
+
+
 rule report:
     input:
         expand("results/tables/{study}.csv", study=ACTIVE.studies),

@@ -174,4 +174,4 @@ def metres_per_unit(crs: str | None, latitude: float) -> tuple[float, float]:
     known = CRS.from_user_input(crs)
     if known.is_geographic:
         return METRES_PER_DEGREE * math.cos(math.radians(latitude)), METRES_PER_DEGREE
-    return (float(known.linear_units_factor[1]),) * 2
+    return (float(known.units_factor[1]),) * 2

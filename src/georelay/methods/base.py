@@ -71,8 +71,7 @@ class Method(nn.Module):
     @classmethod
     def build_student(cls, plan: Mapping[str, Any]) -> Any:
         """A student with random weights; needs nothing but the plan."""
-        bands = sum(len(modality.bands) for modality in modalities_of(plan, plan["inputs"]))
-        return build_student(plan["settings"]["model"], bands, len(plan["classes"]))
+        return build_student(plan["settings"]["model"], input_bands(plan), len(plan["classes"]))
 
     def prepare(self, root: Path) -> None:
         """Read what is needed besides the plan, such as a teacher's weights; called once, on the CPU, before training."""
@@ -112,6 +111,11 @@ class Method(nn.Module):
         for teacher in self.teachers():
             teacher.eval()
         return self
+
+
+def input_bands(plan: Mapping[str, Any]) -> int:
+    """How many bands a plan's student reads."""
+    return sum(len(modality.bands) for modality in modalities_of(plan, plan["inputs"]))
 
 
 def predict(student: Any, image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
@@ -32,18 +33,87 @@ class Distil(Strict):
     unlabelled: bool = Field(description="also on a batch of unlabelled tiles, where most of the gain is")
 
 
+class Modulation(Strict):
+    """KTDA's FMM; docs/ktda.md has the public code's values."""
+
+    kind: Literal["none", "mlp", "vit"] = Field(description="none: no modulation; vit: transformer blocks")
+    depth: int = Field(gt=0, description="blocks a level")
+    rank_dim: int = Field(gt=0, description="mlp: the middle layer has channels // rank_dim")
+    residual: bool = Field(description="mlp: add to the features (ours) or replace them (public code)")
+    heads: int = Field(gt=0, description="vit: of the attention")
+    mlp_ratio: float = Field(gt=0, description="vit: width of the middle layer over channels")
+    eps: float = Field(gt=0, description="vit: of the norms")
+    layer_scale: float = Field(ge=0, description="vit: first value of the branches' factors; 0 is none")
+    position: Literal["after_neck", "before_neck"] = Field(description="of FMM; before: fewer cells attend to each other")
+
+
+class Auxiliary(Strict):
+    """FCN heads on maps that the decoder reads, in training only; their mean counts `weight`."""
+
+    levels: list[int] = Field(description="one head each, 0 is the finest")
+    weight: float = Field(ge=0, description="of the mean of their losses; 0: no heads")
+    width: int = Field(gt=0, description="of their hidden layer")
+
+
+class Focal(Strict):
+    """A sigmoid focal loss beside the cross-entropy."""
+
+    weight: float = Field(ge=0, description="0 is off")
+    gamma: float = Field(ge=0, description="how much pixels that are told well count less")
+    alpha: float = Field(ge=0, le=1, description="weight of a class's own pixels, 1 - alpha of the others")
+
+
+class Divergence(Strict):
+    """How two maps are compared: alpha * KL + (1 - alpha) * MSE."""
+
+    alpha: float = Field(ge=0, le=1, description="share of the KL divergence, the rest is the squared error")
+    temperature: float = Field(gt=0, description="that maps are divided by before the softmax")
+    axis: Literal["channel", "spatial", "width"] | None = Field(description="of the softmax; null: the mode's")
+    reduction: Literal["distributions", "batch"] | None = Field(description="what the sum is divided by; null: the mode's")
+
+
+class Ktda(Strict):
+    """Feature alignment to a frozen teacher and feature modulation (arXiv 2412.06664)."""
+
+    channels: int | list[int] = Field(description="of FAM's maps: the widths of the teacher's taps")
+    stride: int | list[int] = Field(description="image pixels per cell of FAM's maps: the strides of the teacher's taps")
+    fuse: bool = Field(description="sum the aligned levels into one, the teacher's too")
+    output_norm: bool = Field(description="a LayerNorm behind every stage of the backbone, as for the paper's ConvNeXt")
+    freeze_backbone: bool = Field(description="keep the backbone as it starts")
+    modulation: Modulation = Field(description="FMM")
+    auxiliary: Auxiliary = Field(description="heads beside the decoder")
+    focal: Focal = Field(description="a loss beside the cross-entropy")
+    kd_mode: Literal["channel", "spatial", "official"] = Field(description="what is a distribution; docs/ktda.md argues it")
+    kd: Divergence = Field(description="the terms of the distillation loss")
+    distill_weight: float = Field(ge=0, description="of the distillation loss; 0 leaves the teacher out")
+    supervised_weight: float = Field(ge=0, description="of all other losses together: 1, but for matched controls")
+    second_forward: Literal["none", "official"] = Field(description="official: distil from a second pass of the student")
+    unlabelled: bool = Field(description="also distil on a batch of unlabelled tiles (ours)")
+    divide_by: Literal["counted", "all"] = Field(description="cross-entropy: mean over labelled pixels, or all (public code)")
+    decay_norms: bool = Field(description="weight decay for LayerNorms too")
+
+
+class Transfer(Supervised):
+    """A teacher's own network under a fresh decoder."""
+
+    frozen: bool = Field(description="false: it is trained on with the decoder")
+
+
 @dataclass(frozen=True)
 class Entry:
-    """Where a method lives, what can be set, and how many teachers it takes, at least and at most."""
+    """Where a method lives, what can be set, and what teachers it takes: at least, at most."""
 
     module: str
     name: str
     settings: type[Strict]
     teachers: tuple[int, int] = (0, 0)
+    views: tuple[str, ...] = ("cached", "online")  # of the teacher that it can work with
 
 
 METHODS: dict[str, Entry] = {
     "supervised": Entry("georelay.methods.supervised", "SupervisedMethod", Supervised),
     "pretext": Entry("georelay.methods.pretext", "PretextMethod", Pretext),
     "distil": Entry("georelay.methods.distil", "DistilMethod", Distil, teachers=(1, 8)),
+    "ktda": Entry("georelay.methods.ktda", "KtdaMethod", Ktda, teachers=(0, 1)),
+    "transfer": Entry("georelay.methods.transfer", "TransferMethod", Transfer, teachers=(1, 1), views=("online",)),
 }

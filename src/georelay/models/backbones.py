@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,6 +50,17 @@ def create_network(name: str, arguments: Mapping[str, Any]) -> Any:
         return _any_size(name, {"pretrained": False, **arguments})
     except TypeError as error:
         raise UserError(f"{name} refuses its arguments ({error})", "teacher.arguments") from error
+
+
+def transformer_block(width: int, heads: int, mlp_ratio: float, eps: float, layer_scale: float) -> nn.Module:
+    """timm's pre-norm block: x + attention(norm x), then x + MLP(norm x); attention is fused where torch can.
+
+    The norm's eps is said here because timm's own has changed, from 1e-5 to 1e-6 in 1.0.16.
+    """
+    from timm.models.vision_transformer import Block
+
+    norm: Any = partial(nn.LayerNorm, eps=eps)
+    return Block(width, heads, mlp_ratio, qkv_bias=True, init_values=layer_scale or None, norm_layer=norm)
 
 
 def hub_repository(name: str) -> str:

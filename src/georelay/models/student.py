@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georelay.errors import UserError
+from georelay.models.alignment import MultiLevelNeck
 from georelay.models.backbones import Backbone
+from georelay.models.decoders.blocks import resized, whole
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
+from georelay.models.decoders.uper import UperDecoder
 
-DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder]] = {"fpn": FpnDecoder, "segformer": SegformerDecoder}
+Decoder: TypeAlias = FpnDecoder | SegformerDecoder | UperDecoder
+DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder] | type[UperDecoder]] = {
+    "fpn": FpnDecoder,
+    "segformer": SegformerDecoder,
+    "uper": UperDecoder,
+}
 
 
 class Student(nn.Module):
-    """Image (B, bands, H, W) to logits (B, classes, about H / stride, about W / stride)."""
+    """Image (B, bands, H, W) to logits (B, classes, about H / stride, about W / stride).
 
-    def __init__(self, backbone: Backbone, decoder: FpnDecoder | SegformerDecoder) -> None:
+    `backbone` is whatever answers an image with maps, finest first; stride None: the logits span the image exactly.
+    """
+
+    def __init__(self, backbone: Any, decoder: Decoder, neck: MultiLevelNeck | None = None) -> None:
         super().__init__()
-        self.backbone, self.decoder = backbone, decoder
-        self.stride = decoder.stride
+        self.backbone: Any = backbone
+        self.neck, self.decoder = neck or nn.Identity(), decoder
+        self.stride: float | None = decoder.stride
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits at the student's own stride."""
-        logits: Tensor = self.decoder(self.backbone(image))
-        return logits
+        return self.classify(self.embed(image))
 
     def embed(self, image: Tensor) -> Tensor:
         """What the classifier reads, at the student's own stride."""
-        return self.decoder.embed(self.backbone(image))
+        return self.decoder.embed(self.neck(self.backbone(image)))
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of what `embed` gave; together they are `forward`."""
@@ -40,14 +52,35 @@ class Student(nn.Module):
 
 def build_student(model: Mapping[str, Any], in_channels: int, classes: int) -> Student:
     """A student with random weights, as the plan's `settings.model` describes it."""
-    backbone = Backbone(model["backbone"], model["stages"], in_channels, model["arguments"])
-    decoder = DECODERS[model["decoder"]](backbone.channels, backbone.strides, model["width"], classes, model["dropout"])
-    return Student(backbone, decoder)
+    backbone = build_backbone(model, in_channels)
+    return Student(backbone, *build_head(model, backbone.channels, backbone.strides, classes))
 
 
-def full_size(logits: Tensor, stride: int, size_yx: tuple[int, int]) -> Tensor:
+def build_backbone(model: Mapping[str, Any], in_channels: int) -> Backbone:
+    """The backbone of a plan's `settings.model`."""
+    return Backbone(model["backbone"], model["stages"], in_channels, model["arguments"])
+
+
+def build_head(
+    model: Mapping[str, Any], channels: Sequence[int], strides: Sequence[float], classes: int
+) -> tuple[Decoder, MultiLevelNeck | None]:
+    """The decoder of a plan's `settings.model` for maps of these widths and strides, and the neck before it, if any."""
+    scales = model["neck"]
+    if scales and len(scales) != len(channels):
+        raise UserError(f"{len(scales)} scales for {len(channels)} levels", "model.neck", "give one a level, or none")
+    neck = MultiLevelNeck(channels, scales) if scales else None
+    finer = [whole(stride / scale) for stride, scale in zip(strides, scales or [1] * len(strides), strict=True)]
+    return DECODERS[model["decoder"]](channels, finer, model["width"], classes, model["dropout"]), neck
+
+
+def full_size(logits: Tensor, stride: float | None, size_yx: tuple[int, int]) -> Tensor:
     """Logits of every pixel. A grid that overhangs the image on the right and at the bottom is cut there."""
     if stride == 1:
         return logits[..., : size_yx[0], : size_yx[1]]
-    fine = F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
+    if stride is None:
+        return resized(logits, size_yx)
+    if isinstance(stride, int):
+        fine = F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
+    else:
+        fine = resized(logits, (round(logits.shape[-2] * stride), round(logits.shape[-1] * stride)))
     return fine[..., : size_yx[0], : size_yx[1]]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from georelay.files import replacing
+from georelay.reference import plain_name
 from georelay.report.maps import WRONG, Panel, PanelScene, RowMap, read_panel, scale_bar
 from georelay.report.tables import Row, families, points
 
@@ -92,7 +93,7 @@ def _style(index: int, label: str) -> dict[str, Any]:
 
 def _short(name: str, study: str) -> str:
     """A row's name without the study's, which stands above the figure already."""
-    return name.removeprefix(f"{study}-")
+    return plain_name(name).removeprefix(f"{plain_name(study)}-")
 
 
 def _points_of(run: Mapping[str, np.ndarray], column: str, scale: float, bins: int | None) -> dict[float, float]:

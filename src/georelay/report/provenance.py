@@ -23,7 +23,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Checkout:
-    """The state of the source tree; `dirty` when tracked files differ from the commit."""
+    """The state of the source tree; `dirty` when tracked files differ from the commit, published tables aside."""
 
     commit: str
     date: str
@@ -35,7 +35,7 @@ def read_checkout(root: Path) -> Checkout:
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return Checkout(UNKNOWN, UNKNOWN, False)
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":!results/reference")
     return Checkout(commit, _git(root, "show", "-s", "--format=%cs", "HEAD") or UNKNOWN, bool(changes))
 
 

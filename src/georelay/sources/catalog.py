@@ -1,29 +1,23 @@
 """`fetch`: bring a source's rasters into a folder, with a receipt, whole or not at all.
 
 Each kind of source is one module with two functions, `estimate_bytes(source)` and `write_source(name, source, folder)`;
-`KINDS` says where they are.
+the settings of a source say which.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from georelay.errors import UserError, suggestion
 from georelay.files import remove, require_space, sha256_file
 from georelay.sources.receipt import Receipt
-
-KINDS: Mapping[str, str] = {"synthetic": "georelay.sources.synthetic.scenes"}
 
 
 def fetch_source(name: str, source: Any, root: Path) -> Receipt:
     """Write `root/<name>` with every raster and the receipt; what was there before is replaced at the very end."""
-    if source.kind not in KINDS:
-        raise UserError(f'unknown kind "{source.kind}"', f"params.yaml: sources.{name}.kind", suggestion(source.kind, KINDS))
-    kind = import_module(KINDS[source.kind])
+    kind = import_module(source.module)
     target, partial = Path(root) / name, Path(root) / f".{name}.partial"
     # A killed fetch leaves its folder behind; nothing in it can be trusted.
     remove(partial)

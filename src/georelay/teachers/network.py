@@ -31,9 +31,9 @@ class TaughtNetwork(nn.Module):
             raise UserError(f"this teacher has taps {self.stages} and {' and '.join(WORDS)}, not {wrong}", "teacher.taps")
         classify = self.net.decoder.classify
         widths = dict(zip(self.stages, self.net.backbone.channels, strict=True))
-        strides = dict(zip(self.stages, self.net.backbone.strides, strict=True))
+        strides: dict[Any, Any] = dict(zip(self.stages, self.net.backbone.strides, strict=True))
         self.channels = [(widths | {"decoder": classify.in_channels, "logits": classes})[tap] for tap in self.taps]
-        self.strides = [strides.get(tap, self.net.stride) for tap in self.taps]
+        self.strides: list[int] = [(strides | dict.fromkeys(WORDS, self.net.stride))[tap] for tap in self.taps]
         self.multiple = max(strides.values())
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -28,6 +28,16 @@ def classifier(in_channels: int, classes: int) -> nn.Conv2d:
 
 def resize(source: Tensor, target: Tensor) -> Tensor:
     """`source` on the grid of `target`, bilinear, pixels as areas."""
-    if source.shape[-2:] == target.shape[-2:]:
+    return resized(source, (target.shape[-2], target.shape[-1]))
+
+
+def resized(source: Tensor, size_yx: tuple[int, int]) -> Tensor:
+    """`source` on a grid of that size, bilinear, pixels as areas."""
+    if source.shape[-2:] == size_yx:
         return source
-    return F.interpolate(source, size=target.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(source, size=size_yx, mode="bilinear", align_corners=False)
+
+
+def whole(stride: float) -> float:
+    """A stride as an integer where it is one."""
+    return int(stride) if stride == int(stride) else stride

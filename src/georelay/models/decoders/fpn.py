@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from georelay.models.decoders.blocks import ConvUnit, classifier, resize
+from georelay.models.decoders.blocks import ConvUnit, classifier, resize, whole
 
 # A transformer's maps share one coarse stride; its sum is brought to this one before the 3x3 unit.
 FINE_STRIDE = 4
@@ -16,10 +16,10 @@ FINE_STRIDE = 4
 class FpnDecoder(nn.Module):
     """Feature maps, finest first, to class logits at `stride`."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int, classes: int, dropout: float) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[float], width: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.enlarge = max(1, strides[0] // FINE_STRIDE) if strides[0] == strides[-1] else 1
-        self.stride = strides[0] // self.enlarge
+        self.enlarge = max(1, int(strides[0] // FINE_STRIDE)) if strides[0] == strides[-1] else 1
+        self.stride = whole(strides[0] / self.enlarge)
         self.laterals = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
         self.smooth = ConvUnit(width, width, 3)
         self.dropout = nn.Dropout2d(dropout)

@@ -16,7 +16,7 @@ from georelay.models.decoders.blocks import ConvUnit, classifier, resize
 class SegformerDecoder(nn.Module):
     """Feature maps, finest first, to class logits at the finest stride."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int, classes: int, dropout: float) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[float], width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.stride = strides[0]
         self.levels = nn.ModuleList(ConvUnit(count, width, 1) for count in channels)

@@ -1,0 +1,95 @@
+"""results/reference/<study>: the tables and figures that are committed, with a line that says where the numbers are from.
+
+They are the evidence of a study's reference rows under the rows' plain names. Day and machine are those on which the
+numbers were published first: publishing the same numbers again, on any day, changes no byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from georelay.errors import UserError
+from georelay.files import read_json, replacing, write_text
+from georelay.reference import plain_name, reference_name
+from georelay.report.figures import figure_path
+from georelay.report.provenance import machine, read_checkout, run_times, today
+from georelay.report.tables import read_table, table_path
+
+FIGURES = {"curves": "learning curves", "panel": "maps of test scenes"}
+MEASURED = "Measured "
+
+
+def published_path(study: str, root: Path) -> Path:
+    """Where a study's committed table lies; the readable form has the suffix .md."""
+    return root / "results/reference" / f"{study}.csv"
+
+
+def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: Path) -> None:
+    """Write results/reference/<study>.csv, .md and figures from the evidence of the named reference rows."""
+    table, target = table_path(reference_name(study), root), published_path(study, root)
+    figures = {target.with_name(f"{study}-{kind}.png"): figure_path(reference_name(study), kind, root) for kind in FIGURES}
+    for path in (table, table.with_suffix(".md"), *figures.values()):
+        if not path.is_file():
+            raise UserError("file is missing", path, f"`georelay compare {reference_name(study)}` writes it")
+    lines = read_table(reference_name(study), root)
+    _require_whole(lines, names, seeds, table)
+    known = {reference_name(study), *names, *(line["parent"] for line in lines if line["parent"])}
+    numbers, page = (_plainly(path.read_text(), known) for path in (table, table.with_suffix(".md")))
+    note = _first_note(target, numbers) or _note(names, seeds, root)
+    for copy, figure in figures.items():
+        with replacing(copy) as temporary:
+            shutil.copyfile(figure, temporary)
+    write_text(target.with_suffix(".md"), _with_note(page, note, study))
+    write_text(target, numbers)  # last: a note is kept only beside the numbers that it speaks of
+
+
+def _require_whole(lines: Iterable[Mapping[str, Any]], names: Sequence[str], seeds: Sequence[int], path: Path) -> None:
+    counts = {line["row"]: line["n"] for line in lines}
+    for name in names:
+        if (count := counts.get(name, 0)) < len(seeds):
+            raise UserError(f"has {count} of {len(seeds)} seeds of {name}", path, "`snakemake reference` runs the others")
+
+
+def _plainly(text: str, names: Iterable[str]) -> str:
+    """A text with the known reference rows and studies under their plain names."""
+    choice = "|".join(map(re.escape, sorted(names)))
+    return re.sub(rf"(?<![\w-])(?:{choice})(?![\w-])", lambda match: plain_name(match[0]), text)
+
+
+def _first_note(target: Path, numbers: str) -> str | None:
+    """The line that stands beside these very numbers already."""
+    page = target.with_suffix(".md")
+    if not (target.is_file() and page.is_file()) or _measured(target.read_text()) != _measured(numbers):
+        return None
+    return next((line for line in page.read_text().splitlines() if line.startswith(MEASURED)), None)
+
+
+def _measured(text: str) -> list[dict[str, str]]:
+    """The cells of a table that other words do not change."""
+    return [{key: cell for key, cell in line.items() if key != "why"} for line in csv.DictReader(text.splitlines())]
+
+
+def _note(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
+    plans = [read_json(root / "results/plans" / f"{name}.json") for name in names]
+    steps = sorted({plan["settings"]["train"]["steps"] for plan in plans})
+    versions, checkout = plans[0]["versions"], read_checkout(root)
+    commit = f"commit {checkout.commit[:12]}{' with uncommitted changes' if checkout.dirty else ''}"
+    budget = f"{len(seeds)} seeds a row, {' to '.join(map(str, dict.fromkeys((steps[0], steps[-1]))))} steps"
+    software = f"Python {versions['python']}, torch {versions['torch']}"
+    return f"{MEASURED}{today()} on {_computer(names, seeds, root)}; {software}; {budget}; {commit}."
+
+
+def _computer(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
+    facts, (_, _, devices) = machine(), run_times(names, seeds, root)
+    return ", ".join([*sorted(devices - {"cpu"}), facts["processor"], f"{facts['cores']} cores"])
+
+
+def _with_note(page: str, note: str, study: str) -> str:
+    title, _, rest = page.partition("\n\n")
+    pictures = "\n\n".join(f"![{study}: {text}]({study}-{kind}.png)" for kind, text in FIGURES.items())
+    return f"{title}\n\n{note}\n\n{rest}\n## Figures\n\n{pictures}\n"

@@ -1,0 +1,91 @@
+"""Arrays recorded from public implementations, and one comparison for every module: outputs, loss, all gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+DATA = Path(__file__).parent / "data"
+ATOL = {torch.float64: 1e-9, torch.float32: 1e-4}
+LOOSE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of gradients that are summed over a whole map
+
+
+class Recording:
+    """One file of arrays; those of levels end in their number."""
+
+    def __init__(self, name: str) -> None:
+        self.arrays: dict[str, Any] = dict(np.load(DATA / f"{name}.npz"))
+
+    def __getitem__(self, name: str) -> Tensor:
+        return torch.from_numpy(np.asarray(self.arrays[name]))
+
+    def plain(self, name: str) -> Any:
+        """A setting as Python has it: a number, a word, a list."""
+        return self.arrays[name].tolist()
+
+    def levels(self, prefix: str) -> list[Tensor]:
+        """The arrays `<prefix>_0`, `<prefix>_1`, ..."""
+        count = sum(key.removeprefix(f"{prefix}_").isdigit() for key in self.arrays)
+        return [self[f"{prefix}_{level}"] for level in range(count)]
+
+    def widths(self, prefix: str = "in") -> list[int]:
+        """Channels of each level."""
+        return [map_.shape[1] for map_ in self.levels(prefix)]
+
+    def named(self, prefix: str, names: Mapping[str, str] = {}) -> dict[str, Tensor]:
+        """The arrays under a prefix, by our names."""
+        return {renamed(key.removeprefix(prefix), names): self[key] for key in self.arrays if key.startswith(prefix)}
+
+    def load(self, network: nn.Module, names: Mapping[str, str] = {}, prefix: str = "param.") -> nn.Module:
+        """All recorded weights and statistics into a network of their precision, in eval mode; none may be left over."""
+        state = self.named(prefix, names) | self.named("buffer.", names)
+        left = network.to(next(iter(state.values())).dtype).load_state_dict(state, strict=False)
+        assert not left.unexpected_keys
+        assert all(key.endswith("num_batches_tracked") for key in left.missing_keys), left.missing_keys
+        return network.eval()
+
+
+def renamed(key: str, names: Mapping[str, str]) -> str:
+    for theirs, ours in names.items():
+        key = key.replace(theirs, ours)
+    return key
+
+
+def same(found: Tensor, recorded: Tensor, atol: Mapping[torch.dtype, float] = ATOL) -> None:
+    """Equal to the tolerance of the recorded precision."""
+    assert found.dtype == recorded.dtype
+    np.testing.assert_allclose(found.detach().numpy(), recorded.numpy(), atol=atol[recorded.dtype], rtol=0)
+
+
+def same_loss(found: Tensor, recorded: Tensor) -> None:
+    """Single precision has no more than seven figures, however large the loss."""
+    rtol = 1e-5 if recorded.dtype == torch.float32 and abs(recorded) > 100 else 0
+    np.testing.assert_allclose(found.item(), recorded.item(), atol=ATOL[recorded.dtype], rtol=rtol)
+
+
+def same_gradients(recording: Recording, maps: Sequence[Tensor], prefix: str, network: nn.Module | None = None) -> None:
+    """Those of the inputs, and of the weights where they were recorded."""
+    for map_, recorded in zip(maps, recording.levels(prefix), strict=True):
+        same(torch.zeros_like(map_) if map_.grad is None else map_.grad, recorded)
+    own = dict(network.named_parameters()) if network else {}
+    for name, recorded in recording.named("grad.").items():
+        same(own[name].grad, recorded, LOOSE)
+
+
+def confirm(recording: Recording, network: nn.Module, call: Callable[[list[Tensor]], Any] | None = None) -> None:
+    """A loaded network answers `in_*` with `out_*`; gradients are those of the sum of outputs times `upstream_*`."""
+    maps = [map_.requires_grad_() for map_ in recording.levels("in")]
+    answer = (call or network)(maps)
+    outputs = [answer] if isinstance(answer, Tensor) else answer
+    for output, recorded in zip(outputs, recording.levels("out"), strict=True):
+        same(output, recorded)
+    pairs = zip(outputs, recording.levels("upstream"), strict=True)
+    loss = torch.stack([(output * upstream).sum() for output, upstream in pairs]).sum()
+    same_loss(loss, recording["scalar_loss"])
+    loss.backward()
+    same_gradients(recording, maps, "grad_in", network)
