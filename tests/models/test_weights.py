@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from georelay.errors import UserError
+from georelay.models.backbones import create_network
 from georelay.models.student import build_student
 from georelay.models.weights import load_start, load_weights, read_foreign, require_keys, save_weights
 
@@ -88,6 +89,20 @@ def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Pa
     assert torch.equal(whole.decoder.classify.weight, source.decoder.classify.weight)
     assert torch.equal(part.backbone.net.conv1[0].weight, source.backbone.net.conv1[0].weight)
     assert not torch.equal(part.decoder.classify.weight, source.decoder.classify.weight)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "convnextv2_atto", "tiny_vit_5m_224"])
+def test_a_student_may_start_from_a_classifier_s_file(tmp_path: Path, name: str) -> None:
+    """As timm publishes them: a feature extractor has other names for some of the same layers, and no classifier."""
+    stages = list(range(4))
+    student = build_student(
+        {"backbone": name, "arguments": {}, "stages": stages, "neck": [], "decoder": "fpn", "width": 8, "dropout": 0.0}, 3, 2
+    )
+    source = create_network(name, {})
+    save_file(source.state_dict(), tmp_path / "timm.safetensors")
+    load_start(tmp_path / "timm.safetensors", student)
+    values, given = student.backbone.net.state_dict(), source.state_dict()
+    assert values and all(any(torch.equal(value, other) for other in given.values()) for value in values.values())
 
 
 @pytest.mark.parametrize("ending", ["pth", "pt", "bin", "safetensors"])

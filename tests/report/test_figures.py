@@ -61,8 +61,22 @@ def test_histories_keep_blanks_as_nan(project: Project) -> None:
 
 
 def test_rows_differ_in_more_than_colour() -> None:
-    styles = [figures._style(index, "") for index in range(16)]
-    assert len({(style["marker"], style["linestyle"]) for style in styles}) == 16
+    styles = [figures._style(index, "") for index in range(figures.MOST_CURVES)]
+    assert all(len({style[key] for style in styles}) == figures.MOST_CURVES for key in ("marker", "color"))
+
+
+def test_many_rows_are_drawn_a_few_at_a_time() -> None:
+    run = {"step": np.arange(1.0, 4.0), "loss": np.ones(3), "val_miou": np.ones(3)}
+    for count, expected in ((1, [1]), (6, [6]), (7, [4, 3]), (13, [5, 5, 3])):
+        figure = figures._curves("s", {f"s-{index}": [run] for index in range(count)})
+        assert [len(axes.lines) for axes in figure.axes[::2]] == expected
+
+
+def test_of_many_rows_the_short_comparison_has_maps() -> None:
+    rows = [{"experiment": str(index), "core": index < 3} for index in range(figures.MOST_MAPS + 1)]
+    assert figures._for_maps(rows) == rows[:3]
+    assert figures._for_maps(rows[1:]) == rows[1:]
+    assert figures._for_maps(rows[3:] * 2) == rows[3:] * 2
 
 
 def test_long_curves_are_averaged_in_bins() -> None:

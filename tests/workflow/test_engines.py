@@ -149,3 +149,12 @@ def test_a_bad_params_file_stops_the_engine_before_any_work(snakemade: Checkout)
     assert "defaults.train.lr" in output and "did you mean" in output
     assert "defaults.train.lrr: unknown key" in snakemade.run("georelay", "plan", expect=2)
     snakemade.edit("params.yaml", "lrr: 0.003", "lr: 0.003")
+
+
+def test_published_experiments_are_planned_though_their_data_are_not_here(snakemade: Checkout) -> None:
+    """The day the files are there, one command runs them: rasters, teachers, every row and seed, the table."""
+    for study, teachers in (("grass", {"ktda-dinov2-b", "ktda-dinov2-b-last", "ktda-dinov2-l"}), ("cloud", {"ktda-dinov2-b"})):
+        commands = snakemade.planned_commands(f"study-paper-ktda-{study}")
+        assert {f"fetch ktda-{study}", f"tile ktda-{study}", f"compare paper-ktda-{study}"} <= commands
+        assert {f"teach {name}" for name in teachers} <= commands
+        assert {f"train paper-ktda-{study}{row} {seed}" for row in ("", "-plain", "-teacher") for seed in (0, 1)} <= commands

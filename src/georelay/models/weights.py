@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ from georelay.files import canonical_json, replacing
 FACTS = "georelay"
 NAMED = 4  # keys named in a message; the rest are counted
 FOREIGN_HINT = "save its state dict as .safetensors, where you trust the file enough to open it, and give that one"
+_NUMBERED = re.compile(r"^([a-z]+)_(\d+)\.")
 LEVELS = ("state_dict", "model", "teacher")  # under which public files nest their weights
 
 
@@ -44,12 +46,25 @@ def load_weights(path: Path, module: nn.Module, facts: Mapping[str, Any] | None 
 
 
 def load_start(path: Path, student: Any) -> None:
-    """Start from a file: of a whole student, or of its backbone alone under the names timm gives them."""
+    """Start from a file: of a whole student, or of its backbone alone under the names timm gives them.
+
+    A classifier's file will do: what stands behind the backbone in it is left.
+    """
     tensors, _ = read_weights(path)
     network = student.backbone.net
-    part = network if set(tensors) == set(network.state_dict()) else student
-    require_keys(path, part, tensors)
-    part.load_state_dict(tensors)
+    backbone = _backbone_part(tensors, network)
+    part, chosen = (student, tensors) if backbone is None else (network, backbone)
+    require_keys(path, part, chosen)
+    part.load_state_dict(chosen)
+
+
+def _backbone_part(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor] | None:
+    """A backbone's weights by its own names; None where the file lacks any of them.
+
+    timm's feature extractors write stages.0 as stages_0.
+    """
+    found = {name: name if name in tensors else _NUMBERED.sub(r"\1.\2.", name) for name in network.state_dict()}
+    return {name: tensors[theirs] for name, theirs in found.items()} if set(found.values()) <= set(tensors) else None
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = "os^DvPX*"
 LEGEND_MARK_INCHES, LEGEND_LETTER_INCHES = 0.45, 0.075  # a patch with its gaps, a letter at 9 points
-DASHES = ("-", "--", ":")
 BINS = 40  # a loss curve is drawn as means over this many parts of the training: single batches are noise
 DPI = 110
 CURVES_INCHES = (9.6, 3.6)
 TILE_INCHES, TITLE_INCHES, GAP_INCHES = 1.75, 0.36, 0.06
 MAPS_A_LINE = 5
+MOST_CURVES = 6  # in one pair of axes; more become a line of axes each
+MOST_MAPS = 10  # rows in the panel; of more, those of the short comparison are shown
 
 
 def figure_path(study: str, kind: str, root: Path) -> Path:
@@ -46,8 +47,13 @@ def draw_study(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path
     names = [row["experiment"] for _, row in families(rows)]
     histories = {name: read_histories(name, seeds, root) for name in names}
     _save(_curves(study, histories), figure_path(study, "curves", root))
-    panel = read_panel(rows, seeds, root, scenes)
+    panel = read_panel(_for_maps(rows), seeds, root, scenes)
     _save(_panel(study, panel) if panel else _nothing(), figure_path(study, "panel", root))
+
+
+def _for_maps(rows: Sequence[Row]) -> Sequence[Row]:
+    core = [row for row in rows if row["core"]]
+    return core if core and len(rows) > MOST_MAPS else rows
 
 
 def read_histories(experiment: str, seeds: Sequence[int], root: Path) -> list[dict[str, np.ndarray]]:
@@ -63,20 +69,28 @@ def _columns(text: str) -> dict[str, np.ndarray]:
 
 
 def _curves(study: str, histories: Mapping[str, Sequence[Mapping[str, np.ndarray]]]) -> Figure:
-    figure = _figure(*CURVES_INCHES)
-    left, right = figure.subplots(1, 2)
-    for index, (name, runs) in enumerate(histories.items()):
-        style = _style(index, _short(name, study))
-        _draw_spread(left, [_points_of(run, "val_miou", 100, bins=None) for run in runs], style)
-        _draw_spread(right, [_points_of(run, "loss", 1, bins=BINS) for run in runs], style)
-    _finish_axes(left, "mIoU on validation tiles (points)")
-    _finish_axes(right, f"training loss (means of 1/{BINS} of the steps)")
-    handles, labels = max((axes.get_legend_handles_labels() for axes in (left, right)), key=lambda pair: len(pair[0]))
-    columns = min(4, max(1, len(labels)))
-    lines = -(-len(labels) // columns)
-    figure.set_size_inches(CURVES_INCHES[0], CURVES_INCHES[1] + 0.22 * lines)
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    """Validation score and loss; of many rows a few at a time, on common scales."""
+    names = list(histories)
+    share = -(-len(names) // max(1, -(-len(names) // MOST_CURVES)))  # 13 rows are 5, 5 and 3, not 6, 6 and 1
+    groups = [names[first : first + share] for first in range(0, len(names), share)] or [[]]
+    figure = _figure(CURVES_INCHES[0], CURVES_INCHES[1] * len(groups))
+    grid = figure.subplots(len(groups), 2, squeeze=False, sharey="col")
+    for axes, group in zip(grid, groups, strict=True):
+        for index, name in enumerate(group):
+            style = _style(index, _short(name, study))
+            _draw_spread(axes[0], [_points_of(run, "val_miou", 100, bins=None) for run in histories[name]], style)
+            _draw_spread(axes[1], [_points_of(run, "loss", 1, bins=BINS) for run in histories[name]], style)
+        _finish_axes(axes[0], "mIoU on validation tiles (points)")
+        _finish_axes(axes[1], f"training loss (means of 1/{BINS} of the steps)")
+        _name_curves(axes)
     return figure
+
+
+def _name_curves(axes: Sequence[Axes]) -> None:
+    """One legend below a pair of axes."""
+    handles, labels = max((one.get_legend_handles_labels() for one in axes), key=lambda pair: len(pair[0]))
+    options: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.16), "borderaxespad": 0.0, "frameon": False}
+    axes[0].legend(handles, labels, ncols=min(3, max(1, len(labels))), fontsize=9, **options)
 
 
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
@@ -86,9 +100,7 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
 
 
 def _style(index: int, label: str) -> dict[str, Any]:
-    dash = DASHES[index // len(COLOURS) % len(DASHES)]
-    place = index % len(COLOURS)
-    return {"color": COLOURS[place], "marker": MARKERS[place], "linestyle": dash, "label": label}
+    return {"color": COLOURS[index], "marker": MARKERS[index], "label": label}
 
 
 def _short(name: str, study: str) -> str:

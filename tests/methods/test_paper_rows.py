@@ -1,0 +1,101 @@
+"""The rows of published experiments: whole, buildable, of the published size; what only their data and a GPU can show is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from georelay.methods.base import Method, method_class
+from georelay.params import load_params
+from georelay.rows import resolve, resolve_teacher, studies
+from georelay.teachers.network import build_network
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+ROWS = [name for study, names in studies(PARAMS).items() if study.startswith("paper-") for name in names]
+RGB = {
+    "bands": ["red", "green", "blue"],
+    "unit": "reflectance",
+    "scale": 1 / 255,
+    "nodata": None,
+    "mean": [100.0] * 3,
+    "std": [50.0] * 3,
+}
+
+
+def card(name: str) -> dict[str, Any]:
+    """A teacher's card, as `teach` would write it."""
+    settings = resolve_teacher(PARAMS, name).model_dump()
+    network = build_network(settings, None, None)
+    facts = zip(settings["taps"], network.channels, network.strides, strict=True)
+    taps = [{"tap": tap, "channels": channels, "stride": stride} for tap, channels, stride in facts]
+    return {"settings": settings, "taught": None, "taps": taps, "sha256": "0" * 64}
+
+
+def built(name: str) -> Method:
+    """A row's method without memory for its weights."""
+    row = resolve(PARAMS, name)
+    settings: dict[str, Any] = {key: getattr(row, key).model_dump() for key in ("model", "train", "augment", "predict")}
+    with torch.device("meta"):
+        plan = {
+            "experiment": name,
+            "classes": ["class"] * len(PARAMS.sources[PARAMS.tasks[row.task].source].classes),  # type: ignore[union-attr]
+            "ignore": 255,
+            "inputs": row.inputs,
+            "pair": [],
+            "train_domain": "main",
+            "teacher_view": row.teacher_view,
+            "modalities": {"optical": RGB},
+            "settings": settings | {"method": row.options},
+            "teachers": {teacher: card(teacher) for teacher in row.teachers},
+        }
+        kind = method_class(row.method)
+        return kind(plan, kind.build_student(plan))
+
+
+def millions(module: Any) -> float:
+    return round(sum(parameter.numel() for parameter in module.parameters()) / 1e6, 2)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_published_row_can_be_built(name: str) -> None:
+    method = built(name)
+    assert millions(method.student) > 1
+    with torch.device("meta"):
+        image = torch.empty(2, 3, 256, 256)
+        logits = method.train().student(image)
+    assert logits.shape[:2] == (2, len(method.plan["classes"]))
+
+
+def test_the_method_has_the_published_number_of_parameters() -> None:
+    """Section by section, as counted on the public code; stage norms of the backbone are 0.004 million of it."""
+    method = built("paper-ktda-grass")
+    student = method.student
+    parts = (student.fam, student.neck, student.fmm, student.decoder, method.heads)
+    assert [millions(part) for part in parts] == [1.48, 23.6, 113.41, 32.26, 1.77]
+    assert millions(student.backbone) + millions(student.norms) == pytest.approx(87.57, abs=0.01)
+    assert millions(method) == pytest.approx(260.1, abs=0.05)
+
+
+def test_the_published_grids() -> None:
+    """256 pixels: FAM 19 x 19, neck 76, 38, 19 and 9."""
+    student = built("paper-ktda-grass").student
+    with torch.device("meta"):
+        aligned = student.align(torch.empty(1, 3, 256, 256))
+        refined = student.refine(aligned)
+    assert {tuple(map_.shape[1:]) for map_ in aligned} == {(768, 19, 19)}
+    assert [map_.shape[-1] for map_ in refined] == [76, 38, 19, 9]
+
+
+def test_what_the_paper_decides_by_letters_differs_where_it_says() -> None:
+    """One or two settings a row: the rest is the parent's."""
+    letters = {name: resolve(PARAMS, name) for name in ROWS if name.startswith("paper-ktda-grass")}
+    changed = {
+        name: {key for key in row.options if row.options[key] != letters[row.parent].options[key]}
+        for name, row in letters.items()
+        if row.parent in letters and row.method == "ktda"
+    }
+    assert changed["paper-ktda-grass-mlp-kl"] == {"kd"} and changed["paper-ktda-grass-mlp4"] == {"modulation"}
+    assert changed["paper-ktda-grass-femto-large"] == {"channels"} and not changed["paper-ktda-grass-no-neck"]
