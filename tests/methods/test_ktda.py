@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +17,7 @@ from georelay.batches.streams import open_stream
 from georelay.errors import UserError
 from georelay.methods.base import Batches
 from georelay.methods.ktda import KtdaMethod
+from georelay.models.backbones import create_network
 from georelay.models.distillation import distillation_loss
 from georelay.models.losses import cross_entropy, focal_loss
 from georelay.models.student import full_size
@@ -364,3 +366,15 @@ def test_saved_weights_predict_the_same_bits(fuse: bool, tmp_path: Path) -> None
     image = given["labelled"].image
     assert torch.equal(other.predict(image), method.predict(image))
     assert torch.equal(full_size(student(image), student.stride, (32, 32)), method.predict(image))
+
+
+def test_the_last_output_norm_is_the_classifier_s(tmp_path: Path) -> None:
+    """A ConvNeXt classifier norms what its head reads: the same maps, the same norm. The other stages have none."""
+    source = create_network("test_convnext", {"in_chans": 4})
+    nn.init.normal_(source.head.norm.weight)
+    save_file(source.state_dict(), tmp_path / "timm.safetensors")
+    changes = {"backbone": "test_convnext", "stages": [0, 1, 2, 3], "weights": str(tmp_path / "timm.safetensors")}
+    student = build(model=changes, options=ALIKE, taps=TAPS[:1]).student
+    assert torch.equal(student.norms.norms[-1].weight, source.head.norm.weight)
+    assert all((norm.weight == 1).all() for norm in student.norms.norms[:-1])
+    assert torch.equal(student.backbone.net.stages_0.blocks[0].norm.weight, source.stages[0].blocks[0].norm.weight)

@@ -71,6 +71,12 @@ class KtdaStudent(nn.Module):
             maps = part(maps)
         return maps
 
+    def take_final_norm(self, tensors: Mapping[str, Tensor]) -> None:
+        """A ConvNeXt classifier has the norm of the last stage before its head; the other stages' start afresh."""
+        state = {key: tensors[f"head.norm.{key}"] for key in ("weight", "bias") if f"head.norm.{key}" in tensors}
+        if state and isinstance(self.norms, LevelNorms):
+            self.norms.norms[-1].load_state_dict(state)
+
     def trimmed(self, logits: Tensor, image: Tensor) -> Tensor:
         """Logits that span what was aligned, cut to the image where that was padded."""
         size = self._padded(image)

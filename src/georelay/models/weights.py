@@ -56,6 +56,8 @@ def load_start(path: Path, student: Any) -> None:
     part, chosen = (student, tensors) if backbone is None else (network, backbone)
     require_keys(path, part, chosen)
     part.load_state_dict(chosen)
+    if backbone is not None and hasattr(student, "take_final_norm"):
+        student.take_final_norm(tensors)
 
 
 def _backbone_part(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor] | None:
