@@ -131,7 +131,7 @@ class Model(Strict):
     arguments: dict[str, Any] = Field(description="more arguments for timm, such as patch_size")
     stages: list[Count] = Field(min_length=1, description="which feature stages the decoder reads (timm out_indices)")
     neck: list[Annotated[float, Field(gt=0)]] = Field(description="scales of a neck, one a level; none: no neck")
-    decoder: Literal["fpn", "segformer", "uper"]
+    decoder: Literal["fpn", "segformer", "uper", "dpt"]
     width: Positive
     dropout: Share
     weights: str | None = Field(description="safetensors file to start from; null is random")

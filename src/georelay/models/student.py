@@ -12,15 +12,17 @@ from georelay.errors import UserError
 from georelay.models.alignment import MultiLevelNeck
 from georelay.models.backbones import Backbone
 from georelay.models.decoders.blocks import resized, whole
+from georelay.models.decoders.dpt import DptDecoder
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
 from georelay.models.decoders.uper import UperDecoder
 
-Decoder: TypeAlias = FpnDecoder | SegformerDecoder | UperDecoder
-DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder] | type[UperDecoder]] = {
+Decoder: TypeAlias = FpnDecoder | SegformerDecoder | UperDecoder | DptDecoder
+DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder] | type[UperDecoder] | type[DptDecoder]] = {
     "fpn": FpnDecoder,
     "segformer": SegformerDecoder,
     "uper": UperDecoder,
+    "dpt": DptDecoder,
 }
 
 
