@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,29 @@ def confirm(recording: Recording, network: nn.Module, call: Callable[[list[Tenso
     same_loss(loss, recording["scalar_loss"])
     loss.backward()
     same_gradients(recording, maps, "grad_in", network)
+
+
+# Names of the DPT head there to ours. Levels and blocks count from 1 there.
+DPT_NAMES: list[tuple[str, Any]] = [
+    (r"resize_layers\.", "resizes."),
+    (r"scratch\.layer(\d)_rn", lambda found: f"narrow.{int(found[1]) - 1}"),
+    (r"scratch\.refinenet(\d)\.", lambda found: f"fusions.{int(found[1]) - 1}."),
+    (r"resConfUnit1", "side"),
+    (r"resConfUnit2", "merge"),
+    (r"out_conv", "out"),
+    (r"scratch\.output_conv\.0", "smooth"),
+    (r"scratch\.output_conv\.2", "classify"),
+]
+DPT_UNUSED = "fusions.3.side."  # built there, never called
+
+
+def dpt_state(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, Tensor]:
+    """The weights of a recorded DPT head under our names."""
+    state = {}
+    for name, array in arrays.items():
+        if name.startswith(prefix):
+            ours = name.removeprefix(prefix)
+            for pattern, replacement in DPT_NAMES:
+                ours = re.sub(pattern, replacement, ours)
+            state[ours] = torch.from_numpy(array)
+    return {name: value for name, value in state.items() if not name.startswith(DPT_UNUSED)}

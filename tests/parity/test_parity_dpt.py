@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import torch
+from recorded import dpt_state
 from torch import Tensor
 
 from georelay.models.decoders.dpt import DptDecoder
 
 DATA = Path(__file__).parent / "data" / "mtdf_dpt_head.npz"
-# Their names to ours. Levels and blocks count from 1 there.
-NAMES = [
-    (r"resize_layers\.", "resizes."),
-    (r"scratch\.layer(\d)_rn", lambda found: f"narrow.{int(found[1]) - 1}"),
-    (r"scratch\.refinenet(\d)\.", lambda found: f"fusions.{int(found[1]) - 1}."),
-    (r"resConfUnit1", "side"),
-    (r"resConfUnit2", "merge"),
-    (r"out_conv", "out"),
-    (r"scratch\.output_conv\.0", "smooth"),
-    (r"scratch\.output_conv\.2", "classify"),
-]
-UNUSED = "fusions.3.side."  # built there, never called
-
-
-def renamed(name: str) -> str:
-    for theirs, ours in NAMES:
-        name = re.sub(theirs, ours, name)
-    return name
 
 
 def test_logits_and_gradients_match() -> None:
     arrays = dict(np.load(DATA))
     decoder = DptDecoder([12] * 4, [14] * 4, 8, 5, 0.0, levels=[4, 6, 8, 10]).eval()
-    state = {renamed(name[2:]): torch.from_numpy(array) for name, array in arrays.items() if name.startswith("w.")}
-    decoder.load_state_dict({name: value for name, value in state.items() if not name.startswith(UNUSED)})
+    decoder.load_state_dict(dpt_state(arrays, "w."))
     rows, columns = arrays["patch_hw"]
     tokens = [torch.from_numpy(arrays[f"feat{level}"]).requires_grad_() for level in range(4)]
     maps = [some.transpose(1, 2).reshape(2, 12, rows, columns) for some in tokens]
