@@ -54,6 +54,18 @@ AUGMENT = {
     "noise": 0.0,
     "sar_offset": 0.0,
     "speckle_looks": 0.0,
+    "strong": {
+        "gain": 0.05,
+        "offset": 0.1,
+        "noise": 0.2,
+        "sar_offset": 0.5,
+        "speckle_looks": 0.0,
+        "white": 0.5,
+        "jitter": {"chance": 0.5, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1},
+        "grey": 0.2,
+        "blur": {"chance": 0.3, "sigma": [0.1, 1.0]},
+    },
+    "cutmix": {"chance": 0.5, "area": [0.02, 0.4], "ratio": [0.3, 3.333]},
 }
 MODEL = {
     "backbone": "test_resnet",
@@ -209,12 +221,22 @@ NEEDS: dict[str, dict[str, Any]] = {
     "ktda": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
     "transfer": {"teachers": {"seer": CARD}, "teacher_view": "online"},
 }
+CONSISTENCY: dict[str, Any] = {
+    "threshold": 0.4,
+    "decay": 0.9,
+    "tested": "average",
+    "supervised_weight": 0.5,
+    "consistency_weight": 0.5,
+    "hard": {"threshold": 0.7, "least": 0},
+}
 # One set of settings a method, small enough for tests; a new method adds a line.
 OPTIONS: dict[str, dict[str, Any]] = {
     "supervised": {"label_smoothing": 0.0},
     "pretext": {"targets": ["vv", "vh"], "edges": [-0.5, 0.5], "masked": 0.3, "block": 8, "band_dropout": 0.3},
     "distil": {"weight": 1.0, "unlabelled": True},
     "transfer": {"label_smoothing": 0.0, "frozen": False},
+    "fixmatch": CONSISTENCY,
+    "unimatch": CONSISTENCY | {"dropout": 0.5},
     "ktda": {
         "channels": [8, 48],
         "stride": [4, 8],

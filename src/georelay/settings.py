@@ -165,6 +165,45 @@ class Train(Strict):
     device: Literal["auto", "cpu", "cuda"]
 
 
+class Jitter(Strict):
+    """Colour jitter of pictures, each factor from 1 - x to 1 + x (hue: turned by up to x of the circle)."""
+
+    chance: Share
+    brightness: NonNegative
+    contrast: NonNegative
+    saturation: NonNegative
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Blur(Strict):
+    """Gaussian blur."""
+
+    chance: Share
+    sigma: list[NonNegative] = Field(min_length=2, max_length=2, description="least and most, in pixels")
+
+
+class Strong(Strict):
+    """What is done to a strong view on top of the rest, by methods that learn from their own answers to the weak one."""
+
+    gain: NonNegative = Field(description="this and the next four as in augment")
+    offset: NonNegative
+    noise: NonNegative
+    sar_offset: NonNegative
+    speckle_looks: NonNegative
+    white: float = Field(gt=0, description="physical value that is white to jitter, grey and blur (reflectance)")
+    jitter: Jitter
+    grey: Share = Field(description="chance that colours go")
+    blur: Blur
+
+
+class Boxes(Strict):
+    """CutMix between the strong views of a batch."""
+
+    chance: Share
+    area: list[Share] = Field(min_length=2, max_length=2, description="least and most of the image")
+    ratio: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2, description="of height to width")
+
+
 class Augment(Strict):
     """Random changes of training tiles; geometry acts on image and label alike, colour on the image alone."""
 
@@ -177,6 +216,8 @@ class Augment(Strict):
     noise: NonNegative = Field(description="sd of pixel noise in sds of the band (reflectance)")
     sar_offset: NonNegative = Field(description="sd of a per-tile offset in dB")
     speckle_looks: NonNegative = Field(description="looks of extra gamma speckle; 0 is off")
+    strong: Strong
+    cutmix: Boxes
 
 
 class Predict(Strict):

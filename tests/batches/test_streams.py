@@ -123,3 +123,36 @@ def test_statistics_are_those_of_the_domain_trained_on() -> None:
     plan = make_plan(train_domain="source", test_domain="target", modalities={"sar": entry})
     assert modality_of(plan, "sar").mean == (-1.0, -2.0)
     assert modality_of(make_plan(), "sar").mean == (-12.0, -18.0)
+
+
+def strong_batch(step: int, rank: int = 0, world: int = 1, views: int = 2, **changes: Any) -> Batch:
+    return open_stream(InventedStore(), make_plan(**changes), "unlabelled", 0, views=views).batch(step, rank, world)
+
+
+def test_strong_views_change_colours_and_nothing_else() -> None:
+    batch, plain = strong_batch(3), strong_batch(3, views=0)
+    assert torch.equal(batch.image, plain.image) and (plain.strong, plain.mixes) == ((), ())
+    assert len(batch.strong) == len(batch.mixes) == 2
+    assert all(view.shape == batch.image.shape and not torch.equal(view, batch.image) for view in batch.strong)
+    assert not torch.equal(*batch.strong)
+    correlation = np.corrcoef(batch.strong[0].flatten().numpy(), batch.image.flatten().numpy())[0, 1]
+    assert correlation > 0.8, "the same places"
+
+
+def test_strong_views_and_boxes_are_shared_out_over_ranks() -> None:
+    whole, shares = strong_batch(3), [strong_batch(3, rank, 4) for rank in range(4)]
+    for view in range(2):
+        assert torch.equal(torch.cat([share.strong[view] for share in shares]), whole.strong[view])
+        boxes = np.concatenate([share.mixes[view].boxes for share in shares])
+        assert np.array_equal(boxes, whole.mixes[view].boxes) and boxes.any()
+
+
+def test_strong_views_are_cut_with_the_batch_and_blind_where_it_is() -> None:
+    store = InventedStore()
+    store.hide(int(store.select("train")[0]), slice(0, 9))
+    batch = open_stream(store, make_plan(), "unlabelled", 0, views=1).batch(0, 0, 1)
+    first = batch.parts(2)[1]
+    assert torch.equal(first.strong[0], batch.strong[0][4:]) and np.array_equal(first.mixes[0].boxes, batch.mixes[0].boxes[4:])
+    for step in range(6):
+        batch = open_stream(store, make_plan(), "unlabelled", 0, views=1).batch(step, 0, 1)
+        assert (batch.strong[0][~batch.valid.unsqueeze(1).expand_as(batch.image)] == 0).all()

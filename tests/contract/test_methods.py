@@ -53,7 +53,9 @@ def taught(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
 def batches(method: Method, step: int = 0) -> Batches:
     plan, store = method.plan, InventedStore()
     features = {name: InventedFeatures(store, plan["teachers"][name]) for name in plan["features"]}
-    return {name: open_stream(store, plan, name, 0, features).batch(step, 0, 1) for name in method.streams}
+    return {
+        name: open_stream(store, plan, name, 0, features, method.views.get(name, 0)).batch(step, 0, 1) for name in method.streams
+    }
 
 
 def optimisers(method: Method, **train: Any) -> Optimisers:
@@ -175,6 +177,7 @@ def test_it_takes_odd_sizes(build: Build, loss_at: str) -> None:
         "label": lambda batch: batch.label[..., :27, :21],
         "valid": lambda batch: batch.valid[..., :27, :21],
         "pair": lambda batch: None if batch.pair is None else batch.pair[..., :27, :21],
+        "strong": lambda batch: tuple(view[..., :27, :21] for view in batch.strong),
     }
     method = build(train={"loss_at": loss_at})
     given = emptied(batches(method), **cut)

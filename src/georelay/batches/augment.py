@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from georelay.batches.jitter import jittered
 from georelay.batches.modality import Modality
 from georelay.errors import UserError
 
@@ -32,6 +33,14 @@ def recolour(
     if modality.unit == "reflectance":
         return _optical(image, modality, augment, rng, batch, samples)
     raise UserError(f'no augmentation is known for unit "{modality.unit}"', f"modality {modality.name}", "use dB or reflectance")
+
+
+def strengthen(
+    image: Tensor, modality: Modality, strong: Mapping[str, Any], rng: np.random.Generator, batch: int, samples: slice
+) -> Tensor:
+    """A strong view of tiles; gaps, which hold 0, are changed with the rest."""
+    image = recolour(image, modality, strong, rng, batch, samples)
+    return jittered(image, modality, strong, rng, batch, samples) if modality.unit == "reflectance" else image
 
 
 def _optical(

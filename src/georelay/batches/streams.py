@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from georelay.batches.augment import recolour
+from georelay.batches.augment import recolour, strengthen
+from georelay.batches.cutmix import CutMix, draw_cutmix
 from georelay.batches.geometry import Geometry, common_grid, crop_side, draw_geometry, identity
 from georelay.batches.modality import Modality, modalities_of
 from georelay.batches.sampling import generator, positions
@@ -50,6 +51,7 @@ class Batch:
     """Tensors of one step. `label` is `ignore` and `image` is 0 wherever `valid` is false.
 
     `features` holds the maps of each teacher by its name: of the tile before colour changes, moved as the image was.
+    `strong` are further views of the image, changed in colour alone and not mixed yet; `mixes` are their boxes.
     """
 
     image: Tensor
@@ -59,6 +61,8 @@ class Batch:
     geometry: Geometry
     pair: Tensor | None = None
     features: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    strong: tuple[Tensor, ...] = ()
+    mixes: tuple[CutMix, ...] = ()
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """The same batch elsewhere."""
@@ -66,7 +70,8 @@ class Batch:
         image = self.image.to(device, memory_format=memory_format, non_blocking=True)
         pair = None if self.pair is None else self.pair.to(device, memory_format=memory_format, non_blocking=True)
         features = self._changed_features(lambda map_: map_.to(device, non_blocking=True))
-        return replace(self, image=image, pair=pair, features=features, **moved)
+        strong = tuple(view.to(device, memory_format=memory_format, non_blocking=True) for view in self.strong)
+        return replace(self, image=image, pair=pair, features=features, strong=strong, **moved)
 
     def parts(self, count: int) -> list[Batch]:
         """The batch in `count` equal parts."""
@@ -77,7 +82,9 @@ class Batch:
         names = ("image", "label", "valid", "index") + (() if self.pair is None else ("pair",))
         taken = {name: getattr(self, name)[samples] for name in names}
         features = self._changed_features(lambda map_: map_[samples])
-        return replace(self, geometry=self.geometry.take(samples), features=features, **taken)
+        strong, mixes = tuple(view[samples] for view in self.strong), tuple(mix.take(samples) for mix in self.mixes)
+        geometry = self.geometry.take(samples)
+        return replace(self, geometry=geometry, features=features, strong=strong, mixes=mixes, **taken)
 
     def _changed_features(self, change: Callable[[Tensor], Tensor]) -> dict[str, tuple[Tensor, ...]]:
         return {name: tuple(map(change, maps)) for name, maps in self.features.items()}
@@ -156,8 +163,9 @@ class Stream:
         *,
         seed: int,
         batch: int,
+        views: int = 0,
     ) -> None:
-        self.name, self.tiles, self.augment = name, tiles, augment
+        self.name, self.tiles, self.augment, self.views = name, tiles, augment, views
         self.seed, self.size = seed, batch
         self.grid = feature_grid(features, tiles.side, augment)
         self.features = {teacher: CachedMaps(reader, tiles.ids) for teacher, reader in features.items()}
@@ -173,7 +181,21 @@ class Stream:
         images = [self._changed(image, m, geometry, rng, samples) for image, m in zip(images, self.tiles.modalities, strict=True)]
         batch = self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry)
         features = {teacher: tuple(map(geometry.apply, cached.take(places))) for teacher, cached in self.features.items()}
-        return replace(batch, features=features)
+        batch = replace(batch, features=features)
+        return self._with_strong_views(batch, step, samples) if self.views else batch
+
+    def _with_strong_views(self, batch: Batch, step: int, samples: slice) -> Batch:
+        rng, boxes = generator(self.seed, f"strong/{self.name}", step), self.augment["cutmix"]
+        strong = tuple(self._strengthened(batch, rng, samples) for _ in range(self.views))
+        side, shape = batch.image.shape[-1], (boxes["chance"], boxes["area"], boxes["ratio"])
+        mixes = tuple(draw_cutmix(rng, self.size, side, *shape, self.grid).take(samples) for _ in range(self.views))
+        return replace(batch, strong=strong, mixes=mixes)
+
+    def _strengthened(self, batch: Batch, rng: np.random.Generator, samples: slice) -> Tensor:
+        shown, strong = self.tiles.modalities[: self.tiles.inputs], self.augment["strong"]
+        parts = zip(torch.split(batch.image, [len(modality.bands) for modality in shown], dim=1), shown, strict=True)
+        view = torch.cat([strengthen(part, modality, strong, rng, self.size, samples) for part, modality in parts], dim=1)
+        return view if batch.valid.all() else torch.where(batch.valid.unsqueeze(1), view, 0.0)
 
     def _changed(self, image: Tensor, modality: Modality, geometry: Geometry, rng: np.random.Generator, samples: slice) -> Tensor:
         return recolour(geometry.apply(image), modality, self.augment, rng, self.size, samples)
@@ -186,12 +208,12 @@ def open_tiles(store: Store, plan: Mapping[str, Any], ids: np.ndarray) -> Tiles:
 
 
 def open_stream(
-    store: Store, plan: Mapping[str, Any], name: str, seed: int, features: Mapping[str, FeatureReader] = {}
+    store: Store, plan: Mapping[str, Any], name: str, seed: int, features: Mapping[str, FeatureReader] = {}, views: int = 0
 ) -> Stream:
-    """The stream a method asked for, with the stored maps of teachers by their names."""
+    """The stream a method asked for, with the stored maps of teachers by their names, and `views` strong views."""
     settings = plan["settings"]
     tiles = open_tiles(store, plan, _ids(store, plan, name))
-    return Stream(name, tiles, settings["augment"], features, seed=seed, batch=settings["train"]["batch"])
+    return Stream(name, tiles, settings["augment"], features, seed=seed, batch=settings["train"]["batch"], views=views)
 
 
 def feature_grid(features: Mapping[str, FeatureReader], side: int, augment: Mapping[str, Any]) -> int:

@@ -62,6 +62,7 @@ class Method(nn.Module):
     """
 
     streams: ClassVar[tuple[str, ...]] = ("labelled",)
+    views: ClassVar[Mapping[str, int]] = {}  # strong views of a stream, beside its image
 
     def __init__(self, plan: Mapping[str, Any], student: Any) -> None:
         super().__init__()
@@ -75,6 +76,11 @@ class Method(nn.Module):
 
     def prepare(self, root: Path) -> None:
         """Read what is needed besides the plan, such as a teacher's weights; called once, on the CPU, before training."""
+
+    @property
+    def exported(self) -> Any:
+        """The student that is saved and scored, unless the run keeps an average of its own."""
+        return self.student
 
     def teachers(self) -> list[nn.Module]:
         """Frozen networks: always in eval mode, never updated."""

@@ -99,6 +99,30 @@ class Transfer(Supervised):
     frozen: bool = Field(description="false: it is trained on with the decoder")
 
 
+class HardExamples(Strict):
+    """Only the pixels that are told worst teach (OHEM)."""
+
+    threshold: float = Field(gt=0, le=1, description="highest probability of the true class that still counts")
+    least: int = Field(ge=0, description="pixels that count at least; 0 switches it off")
+
+
+class FixMatch(Strict):
+    """Labels, and one's own sure answers to a weak view as labels of a strong one."""
+
+    threshold: float = Field(ge=0, le=1, description="how sure an answer must be")
+    decay: float = Field(ge=0, lt=1, description="of the averaged student that answers")
+    tested: Literal["student", "average"] = Field(description="which of the two is saved and scored")
+    supervised_weight: float = Field(ge=0, description="of the labelled loss")
+    consistency_weight: float = Field(ge=0, description="of the loss on strong views")
+    hard: HardExamples = Field(description="of the labelled loss")
+
+
+class UniMatch(FixMatch):
+    """FixMatch with two strong views, which share the channels of the features between them (UniMatch V2)."""
+
+    dropout: float = Field(ge=0, le=1, description="share of the samples whose channels are shared out")
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a method lives, what can be set, and what teachers it takes: at least, at most."""
@@ -115,5 +139,7 @@ METHODS: dict[str, Entry] = {
     "pretext": Entry("georelay.methods.pretext", "PretextMethod", Pretext),
     "distil": Entry("georelay.methods.distil", "DistilMethod", Distil, teachers=(1, 8)),
     "ktda": Entry("georelay.methods.ktda", "KtdaMethod", Ktda, teachers=(0, 1)),
+    "fixmatch": Entry("georelay.methods.fixmatch", "FixMatchMethod", FixMatch),
+    "unimatch": Entry("georelay.methods.unimatch", "UniMatchMethod", UniMatch),
     "transfer": Entry("georelay.methods.transfer", "TransferMethod", Transfer, teachers=(1, 1), views=("online",)),
 }

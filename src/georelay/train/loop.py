@@ -45,7 +45,7 @@ class Session:
     @property
     def exported(self) -> Any:
         """The student that is saved and scored: the averaged one where there is an average."""
-        return self.average.network if self.average else self.method.student
+        return self.average.network if self.average else self.method.exported
 
     def moved(self, batch: Batch) -> Batch:
         """A batch where and how the network wants it."""

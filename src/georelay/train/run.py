@@ -51,7 +51,7 @@ def open_session(plan: dict[str, Any], seed: int, root: Path, fingerprint: str, 
     settings, store = plan["settings"]["train"], TileStore(root / plan["tiles"]["path"])
     method = build_method(plan, seed, root)
     features = {name: FeatureStore(root / facts["path"]) for name, facts in plan["features"].items()}
-    streams = {name: open_stream(store, plan, name, seed, features) for name in method.streams}
+    streams = {name: open_stream(store, plan, name, seed, features, method.views.get(name, 0)) for name in method.streams}
     method.to(device=device).to(memory_format=memory_format(settings))  # type: ignore[call-overload]
     average = Average(method.student, settings["ema"]) if settings["ema"] else None
     return Session(

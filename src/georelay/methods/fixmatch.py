@@ -1,0 +1,117 @@
+"""FixMatch for segmentation: what an averaged student is sure of on a weak view labels a strong, mixed view of the same tile.
+
+As the public code of UniMatch V2 has it: the average answers in eval mode, strong views are mixed by CutMix with the
+batch in reversed order, labels and confidences alike, and the loss is divided by all valid pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from georelay.batches.cutmix import CutMix
+from georelay.batches.streams import Batch
+from georelay.methods.base import Batches, Losses, Method
+from georelay.models.consistency import confident_cross_entropy, hard_cross_entropy, pseudo_labels
+from georelay.models.ema import Average
+from georelay.models.losses import cross_entropy
+from georelay.models.student import full_size
+
+
+class Answers(NamedTuple):
+    """What the average says of the weak views: class and probability of every place, and where there are data."""
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+
+    def mixed(self, mix: CutMix) -> Answers:
+        """The answers to images that `mix` has mixed."""
+        return Answers(*(mix.apply(map_, nearest=True) for map_ in self))
+
+
+class FixMatchMethod(Method):
+    """Cross-entropy on labelled tiles, and on strong views of unlabelled ones where the average is sure."""
+
+    streams: ClassVar[tuple[str, ...]] = ("labelled", "unlabelled")
+    views: ClassVar[Mapping[str, int]] = {"unlabelled": 1}
+
+    def __init__(self, plan: Mapping[str, Any], student: Any) -> None:
+        super().__init__(plan, student)
+        self.average = Average(student, self.options["decay"])
+
+    @property
+    def exported(self) -> Any:
+        """The student or its average."""
+        return self.average.network if self.options["tested"] == "average" else self.student
+
+    def loss(self, batches: Batches, step: int) -> Losses:
+        """One student pass over labelled tiles and strong views together."""
+        labelled, unlabelled = batches["labelled"], batches["unlabelled"]
+        answers = self.answers(unlabelled)
+        strong = self.mixed_views(unlabelled)
+        logits = self.logits(labelled.image, strong)
+        supervised = self.supervised(logits[: len(labelled.image)], labelled)
+        views = logits[len(labelled.image) :].chunk(len(strong))
+        errors = [self.consistency(view, answers.mixed(mix)) for view, mix in zip(views, unlabelled.mixes, strict=True)]
+        return self.weighed(supervised, torch.stack(errors).mean(), answers)
+
+    def logits(self, image: Tensor, strong: list[Tensor]) -> Tensor:
+        """The student's logits of labelled tiles, then of all strong views."""
+        found: Tensor = self.student(torch.cat([image, *strong]))
+        return found
+
+    def weighed(self, supervised: Tensor, consistency: Tensor, answers: Answers) -> Losses:
+        """The loss, and how many of the answers counted."""
+        total = self.options["supervised_weight"] * supervised + self.options["consistency_weight"] * consistency
+        sure = ((answers.confidence >= self.options["threshold"]) & answers.valid).sum() / answers.valid.sum().clamp(min=1)
+        return Losses(total, {"cross_entropy": supervised, "consistency": consistency, "sure": sure})
+
+    @torch.no_grad()
+    def answers(self, batch: Batch) -> Answers:
+        """What the average says of the weak views, at the resolution at which losses are taken."""
+        logits = self.average.network(batch.image)
+        valid = batch.valid
+        if self._fine:
+            logits = full_size(logits, self.student.stride, (valid.shape[-2], valid.shape[-1]))
+        else:
+            valid = _cells(valid, self.student.stride, logits)
+        return Answers(*pseudo_labels(logits), valid)
+
+    def mixed_views(self, batch: Batch) -> list[Tensor]:
+        """The strong views as the student sees them."""
+        return [mix.apply(view) for mix, view in zip(batch.mixes, batch.strong, strict=True)]
+
+    def supervised(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of labelled tiles, of the worst pixels alone where that is set."""
+        ignore, hard = self.plan["ignore"], self.options["hard"]
+        if hard["least"]:
+            fine = full_size(logits, self.student.stride, (batch.label.shape[-2], batch.label.shape[-1]))
+            return hard_cross_entropy(fine, batch.label, ignore=ignore, threshold=hard["threshold"], least=hard["least"])
+        at = self.plan["settings"]["train"]["loss_at"]
+        return cross_entropy(logits, batch.label, stride=self.student.stride, ignore=ignore, at=at)
+
+    def consistency(self, logits: Tensor, answers: Answers) -> Tensor:
+        """The loss of one strong view."""
+        if self._fine:
+            logits = full_size(logits, self.student.stride, (answers.label.shape[-2], answers.label.shape[-1]))
+        return confident_cross_entropy(logits, *answers, self.options["threshold"])
+
+    def after_step(self, step: int) -> None:
+        """The average follows."""
+        self.average.update(self.student, step)
+
+    @property
+    def _fine(self) -> bool:
+        return bool(self.plan["settings"]["train"]["loss_at"] == "label") or not isinstance(self.student.stride, int)
+
+
+def _cells(valid: Tensor, stride: int, logits: Tensor) -> Tensor:
+    """Cells of which at least half has data; what overhangs the image has none."""
+    rows, columns = (side * stride for side in logits.shape[-2:])
+    padded = F.pad(valid.float(), (0, columns - valid.shape[-1], 0, rows - valid.shape[-2]))
+    return F.avg_pool2d(padded.unsqueeze(1), stride).squeeze(1) >= 0.5

@@ -1,0 +1,100 @@
+"""Strong colour changes: each against torchvision's, blur against SciPy's, and what must stay as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from georelay.batches.jitter import Shade, jittered
+from georelay.batches.modality import Modality
+from georelay.models.eager import define_missing_operators
+
+define_missing_operators()
+from torchvision.transforms import functional as theirs  # noqa: E402 - needs the operators
+
+RGB = Modality("optical", ("red", "green", "blue"), "reflectance", 1 / 255, None, (0.0,) * 3, (255.0,) * 3)
+WIDE = Modality("optical", ("blue", "green", "red", "nir"), "reflectance", 1e-4, None, (1000.0,) * 4, (500.0,) * 4)
+OFF: dict[str, Any] = {
+    "white": 1.0,
+    "jitter": {"chance": 0.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    "grey": 0.0,
+    "blur": {"chance": 0.0, "sigma": [1.0, 1.0]},
+}
+BATCH, SIDE = 8, 24
+
+
+def picture(bands: int = 3) -> Tensor:
+    torch.manual_seed(0)
+    return torch.rand(BATCH, bands, SIDE, SIDE)
+
+
+def changed(image: Tensor, modality: Modality = RGB, samples: slice = slice(None), seed: int = 0, **settings: Any) -> Tensor:
+    strong = {key: OFF[key] | settings.get(key, {}) if isinstance(OFF[key], dict) else settings.get(key, OFF[key]) for key in OFF}
+    return jittered(image, modality, strong, np.random.default_rng(seed), BATCH, samples)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_each_change_is_torchvision_s(name: str) -> None:
+    """Every sample has a factor of its own; theirs is asked for the one that explains ours."""
+    image = picture()
+    found = changed(image, jitter={"chance": 1.0, name: 0.4})
+    adjust = getattr(theirs, f"adjust_{name}")
+    low, high = (-0.4, 0.4) if name == "hue" else (0.6, 1.4)
+    for before, after in zip(image, found, strict=True):
+        misses = [(adjust(before, float(factor)) - after).abs().max() for factor in np.linspace(low, high, 801)]
+        assert min(misses) < 6e-3, "no factor in between gives this picture"
+    assert len({round(float((after - before).abs().mean()), 6) for before, after in zip(image, found, strict=True)}) == BATCH
+
+
+def test_grey_is_luma_in_every_band() -> None:
+    image = picture()
+    torch.testing.assert_close(changed(image, grey=1.0), theirs.rgb_to_grayscale(image, 3), atol=1e-3, rtol=0)
+
+
+def test_blur_is_gaussian() -> None:
+    image = picture()
+    found = changed(image, blur={"chance": 1.0, "sigma": [1.5, 1.5]})
+    expected = gaussian_filter(image.numpy(), sigma=(0, 0, 1.5, 1.5), mode="mirror", radius=(0, 0, 5, 5))
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_the_chance_is_that_of_a_sample_and_the_others_keep_their_bits() -> None:
+    image = picture() * 3 - 1  # beyond black and white too
+    for settings in ({"jitter": {"chance": 0.5, "brightness": 0.5}}, {"grey": 0.5}, {"blur": {"chance": 0.5}}):
+        found = changed(image, **settings)
+        kept = [torch.equal(before, after) for before, after in zip(image, found, strict=True)]
+        assert 0 < sum(kept) < BATCH
+    assert torch.equal(changed(image), image)
+
+
+def test_a_share_of_the_batch_is_changed_as_in_the_whole() -> None:
+    image = picture()
+    settings: dict[str, Any] = {"jitter": {"chance": 0.8, "brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.25}}
+    settings |= {"grey": 0.2, "blur": {"chance": 0.5, "sigma": [0.1, 2.0]}}
+    whole = changed(image, **settings)
+    parts = [changed(image[share], samples=share, **settings) for share in (slice(0, 3), slice(3, 8))]
+    assert torch.equal(torch.cat(parts), whole)
+    assert not torch.equal(changed(image, seed=1, **settings), whole)
+
+
+def test_bands_are_found_by_name_and_infrared_has_no_hue() -> None:
+    image = torch.randn(BATCH, 4, SIDE, SIDE)
+    found = changed(image, WIDE, white=0.4, jitter={"chance": 1.0, "hue": 0.3})
+    shown = (image * 500 + 1000).mul(1e-4 / 0.4).clamp(0, 1)
+    after = (found * 500 + 1000).mul(1e-4 / 0.4)
+    torch.testing.assert_close(after[:, 3], shown[:, 3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(after[:, :3].amax(1), shown[:, :3].amax(1), atol=1e-5, rtol=0)  # value stays, colours turn
+    assert (after[:, :3] - shown[:, :3]).abs().max() > 0.1
+    assert Shade(WIDE).rgb == [2, 1, 0]
+
+
+def test_without_colours_grey_is_the_mean_of_the_bands() -> None:
+    bands = Modality("optical", ("nir", "swir"), "reflectance", 1.0, None, (0.0,) * 2, (1.0,) * 2)
+    image = picture(2)
+    torch.testing.assert_close(changed(image, bands, grey=1.0), image.mean(1, keepdim=True).expand_as(image))
+    assert torch.equal(changed(image, bands, jitter={"chance": 1.0, "hue": 0.5}), image)
