@@ -220,6 +220,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "distil": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
     "ktda": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
     "transfer": {"teachers": {"seer": CARD}, "teacher_view": "online"},
+    "mtdf": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
 }
 CONSISTENCY: dict[str, Any] = {
     "threshold": 0.4,
@@ -228,6 +229,7 @@ CONSISTENCY: dict[str, Any] = {
     "supervised_weight": 0.5,
     "consistency_weight": 0.5,
     "hard": {"threshold": 0.7, "least": 0},
+    "head_rate": 2.0,
 }
 # One set of settings a method, small enough for tests; a new method adds a line.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -237,6 +239,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "transfer": {"label_smoothing": 0.0, "frozen": False},
     "fixmatch": CONSISTENCY,
     "unimatch": CONSISTENCY | {"dropout": 0.5},
+    "mtdf": CONSISTENCY
+    | {
+        "distill_weight": 0.5,
+        "hidden": 8,
+        "own": 0.8,
+        "share": 0.1,
+        "fusion": "sum",
+        "place": "encoder",
+        "student_view": "shared",
+        "error": "mse",
+    },
     "ktda": {
         "channels": [8, 48],
         "stride": [4, 8],

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from georelay.batches.cutmix import CutMix
 from georelay.batches.streams import Batch
-from georelay.methods.base import Batches, Losses, Method
+from georelay.methods.base import Batches, Group, Losses, Method
 from georelay.models.consistency import confident_cross_entropy, hard_cross_entropy, pseudo_labels
 from georelay.models.ema import Average
 from georelay.models.losses import cross_entropy
@@ -54,22 +54,23 @@ class FixMatchMethod(Method):
         labelled, unlabelled = batches["labelled"], batches["unlabelled"]
         answers = self.answers(unlabelled)
         strong = self.mixed_views(unlabelled)
-        logits = self.logits(labelled.image, strong)
+        logits, further = self.student_pass(labelled, unlabelled, strong)
         supervised = self.supervised(logits[: len(labelled.image)], labelled)
         views = logits[len(labelled.image) :].chunk(len(strong))
         errors = [self.consistency(view, answers.mixed(mix)) for view, mix in zip(views, unlabelled.mixes, strict=True)]
-        return self.weighed(supervised, torch.stack(errors).mean(), answers)
+        return self.weighed(supervised, torch.stack(errors).mean(), answers, further)
 
-    def logits(self, image: Tensor, strong: list[Tensor]) -> Tensor:
-        """The student's logits of labelled tiles, then of all strong views."""
-        found: Tensor = self.student(torch.cat([image, *strong]))
-        return found
+    def student_pass(self, labelled: Batch, unlabelled: Batch, strong: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The student's logits of labelled tiles, then of all strong views; and what else is minimised, weighted."""
+        return self.student(torch.cat([labelled.image, *strong])), {}
 
-    def weighed(self, supervised: Tensor, consistency: Tensor, answers: Answers) -> Losses:
+    def weighed(self, supervised: Tensor, consistency: Tensor, answers: Answers, further: Mapping[str, Tensor]) -> Losses:
         """The loss, and how many of the answers counted."""
         total = self.options["supervised_weight"] * supervised + self.options["consistency_weight"] * consistency
+        for term in further.values():
+            total = total + term
         sure = ((answers.confidence >= self.options["threshold"]) & answers.valid).sum() / answers.valid.sum().clamp(min=1)
-        return Losses(total, {"cross_entropy": supervised, "consistency": consistency, "sure": sure})
+        return Losses(total, {"cross_entropy": supervised, "consistency": consistency, **further, "sure": sure})
 
     @torch.no_grad()
     def answers(self, batch: Batch) -> Answers:
@@ -100,6 +101,12 @@ class FixMatchMethod(Method):
         if self._fine:
             logits = full_size(logits, self.student.stride, (answers.label.shape[-2], answers.label.shape[-1]))
         return confident_cross_entropy(logits, *answers, self.options["threshold"])
+
+    def parameter_groups(self) -> dict[str, list[Group]]:
+        """What is not the backbone learns `head_rate` times as fast."""
+        backbone = list(self.student.backbone.parameters())
+        others = [parameter for parameter in self.parameters() if parameter.requires_grad and parameter not in set(backbone)]
+        return {"main": [Group(backbone), Group(others, lr_scale=self.options["head_rate"])]}
 
     def after_step(self, step: int) -> None:
         """The average follows."""

@@ -115,12 +115,28 @@ class FixMatch(Strict):
     supervised_weight: float = Field(ge=0, description="of the labelled loss")
     consistency_weight: float = Field(ge=0, description="of the loss on strong views")
     hard: HardExamples = Field(description="of the labelled loss")
+    head_rate: float = Field(gt=0, description="learning rate of all but the backbone, as a multiple")
 
 
 class UniMatch(FixMatch):
     """FixMatch with two strong views, which share the channels of the features between them (UniMatch V2)."""
 
     dropout: float = Field(ge=0, le=1, description="share of the samples whose channels are shared out")
+
+
+class Mtdf(FixMatch):
+    """FixMatch with several frozen teachers, told in their words and those words fused into the student (RS-MTDF)."""
+
+    distill_weight: float = Field(ge=0, description="of the mean error to all teachers")
+    hidden: int = Field(gt=0, description="width of a translator's middle layer")
+    own: float = Field(ge=0, description="share of the student's own map in the fused one")
+    share: float = Field(ge=0, description="share of each teacher's words")
+    fusion: Literal["sum", "attention", "none"] = Field(description="attention: words on another grid are attended to")
+    place: Literal["encoder", "decoder"] = Field(description="what is translated: the deepest map, or what the classifier reads")
+    student_view: Literal["resized", "shared"] = Field(
+        description="for a teacher with a size of its own: another pass at that size (public code), or the same map"
+    )
+    error: Literal["mse", "affinity", "mmd"] = Field(description="mmd: beside the squared error")
 
 
 @dataclass(frozen=True)
@@ -141,5 +157,6 @@ METHODS: dict[str, Entry] = {
     "ktda": Entry("georelay.methods.ktda", "KtdaMethod", Ktda, teachers=(0, 1)),
     "fixmatch": Entry("georelay.methods.fixmatch", "FixMatchMethod", FixMatch),
     "unimatch": Entry("georelay.methods.unimatch", "UniMatchMethod", UniMatch),
+    "mtdf": Entry("georelay.methods.mtdf", "MtdfMethod", Mtdf, teachers=(1, 8)),
     "transfer": Entry("georelay.methods.transfer", "TransferMethod", Transfer, teachers=(1, 1), views=("online",)),
 }

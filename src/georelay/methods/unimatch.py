@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from georelay.batches.streams import Batch
 from georelay.methods.fixmatch import FixMatchMethod
 from georelay.models.consistency import complementary_factors
 
@@ -17,13 +18,13 @@ class UniMatchMethod(FixMatchMethod):
 
     views: ClassVar[Mapping[str, int]] = {"unlabelled": 2}
 
-    def logits(self, image: Tensor, strong: list[Tensor]) -> Tensor:
+    def student_pass(self, labelled: Batch, unlabelled: Batch, strong: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's logits of labelled tiles, then of both views."""
         maps = self.student.neck(self.student.backbone(torch.cat(strong)))
         if self.training:
             maps = self._shared_out(maps, len(strong[0]))
         views = self.student.classify(self.student.decoder.embed(maps))
-        return torch.cat([self.student(image), views])
+        return torch.cat([self.student(labelled.image), views]), {}
 
     def _shared_out(self, maps: list[Tensor], batch: int) -> list[Tensor]:
         """One draw for all levels of the same width, as the public code has it for the levels of a transformer."""
