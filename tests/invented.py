@@ -71,6 +71,8 @@ MODEL = {
     "backbone": "test_resnet",
     "arguments": {},
     "stages": [1, 2],
+    "normed": [],
+    "positions": "timm",
     "neck": [],
     "decoder": "fpn",
     "width": 8,

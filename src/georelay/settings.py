@@ -130,6 +130,8 @@ class Model(Strict):
     backbone: str = Field(description="a timm model name")
     arguments: dict[str, Any] = Field(description="more arguments for timm, such as patch_size")
     stages: list[Count] = Field(min_length=1, description="which feature stages the decoder reads (timm out_indices)")
+    normed: list[Count] = Field(description="blocks of a transformer whose maps pass its final norm")
+    positions: Literal["timm", "exact", "dinov2"] = Field(description="how a transformer's position table is resampled")
     neck: list[Annotated[float, Field(gt=0)]] = Field(description="scales of a neck, one a level; none: no neck")
     decoder: Literal["fpn", "segformer", "uper", "dpt"]
     width: Positive

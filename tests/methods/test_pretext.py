@@ -13,11 +13,12 @@ from georelay.batches.geometry import identity
 from georelay.batches.streams import Batch
 from georelay.errors import UserError
 from georelay.methods.pretext import PretextMethod
+from invented import MODEL as INVENTED
 
 LAYERS = {"bands": ["light", "green", "wet"], "unit": "layer", "scale": 1.0, "nodata": None, "mean": [0] * 3, "std": [1] * 3}
 OPTICAL = {"bands": ["red", "nir"], "unit": "reflectance", "scale": 1e-4, "nodata": 0, "mean": [0] * 2, "std": [1] * 2}
 OPTIONS = {"targets": ["wet", "light"], "edges": [], "masked": 0.0, "block": 4, "band_dropout": 0.0}
-MODEL = {"backbone": "test_resnet", "arguments": {}, "stages": [1], "neck": [], "decoder": "fpn", "width": 8, "dropout": 0.0}
+MODEL = INVENTED | {"stages": [1]}
 IMAGES = 4000  # so many that shares are known to a few per cent
 
 

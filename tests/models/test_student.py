@@ -11,11 +11,11 @@ from georelay.errors import UserError
 from georelay.models.backbones import Backbone
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.student import Student, build_student, full_size
+from invented import MODEL
 
 
 def build(bands: int = 4, **changes: Any) -> Student:
-    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1, 2, 3, 4], "neck": [], "decoder": "fpn"}
-    model |= {"width": 16, "dropout": 0.0}
+    model = MODEL | {"stages": [1, 2, 3, 4], "width": 16}
     return build_student(model | changes, bands, 7)
 
 
@@ -67,3 +67,22 @@ def test_a_misspelt_backbone_is_corrected() -> None:
 def test_a_stage_that_does_not_exist_is_refused(backbone: str) -> None:
     with pytest.raises(UserError, match=f"{backbone} has stages 0 to"):
         build(backbone=backbone, stages=[1, 40])
+
+
+def test_a_transformer_may_be_tapped_as_its_public_code_does() -> None:
+    """Normed levels, positions by DINOv2's rule, gradients down to the position table; timm's weight names stay."""
+    changes: dict[str, Any] = {"backbone": "test_vit", "stages": [0, 1, 2, 3], "normed": [0, 1, 2, 3], "positions": "dinov2"}
+    torch.manual_seed(0)
+    student = build(decoder="dpt", **changes)
+    image = torch.randn(2, 4, 80, 70)
+    maps = student.backbone(image)
+    assert [tuple(map_.shape[2:]) for map_ in maps] == [(5, 5)] * 4
+    for map_ in maps:  # the norm has weight 1 and bias 0
+        torch.testing.assert_close(map_.mean(1), torch.zeros(2, 5, 5), atol=1e-5, rtol=0)
+    logits = student(image)
+    assert student.stride == 1 and logits.shape == (2, 7, 80, 80)
+    logits.sum().backward()
+    assert student.backbone.net.pos_embed.grad.abs().sum() > 0
+    names = [name for name, parameter in student.named_parameters() if parameter.grad is None]
+    assert not names
+    assert {f"inside.net.{name}" for name in student.backbone.net.state_dict()} == set(student.backbone.state_dict())

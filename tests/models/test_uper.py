@@ -14,16 +14,9 @@ from georelay.models.decoders.blocks import whole
 from georelay.models.decoders.fcn import FcnHead
 from georelay.models.decoders.uper import POOLS, UperDecoder
 from georelay.models.student import build_head, build_student, full_size
+from invented import MODEL as INVENTED
 
-MODEL: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "arguments": {},
-    "stages": [1, 2, 3, 4],
-    "neck": [],
-    "decoder": "uper",
-    "width": 8,
-    "dropout": 0.0,
-}
+MODEL: dict[str, Any] = INVENTED | {"stages": [1, 2, 3, 4], "decoder": "uper"}
 
 
 def decoder(channels: list[int], strides: list[int]) -> UperDecoder:

@@ -13,6 +13,7 @@ from georelay.errors import UserError
 from georelay.models.backbones import create_network
 from georelay.models.student import build_student
 from georelay.models.weights import load_start, load_weights, read_foreign, require_keys, save_weights
+from invented import MODEL
 
 FACTS = {"classes": ["water", "land"], "inputs": ["sar"], "modalities": {"sar": {"mean": [-12.5]}}}
 
@@ -80,7 +81,7 @@ def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Path) -> None:
-    model = {"backbone": "test_resnet", "arguments": {}, "stages": [1], "neck": [], "decoder": "fpn", "width": 8, "dropout": 0.0}
+    model = MODEL | {"stages": [1]}
     source, whole, part = (build_student(model, 2, 3) for _ in range(3))
     save_weights(tmp_path / "whole.safetensors", source, {})
     save_weights(tmp_path / "part.safetensors", source.backbone.net, {})
@@ -95,9 +96,7 @@ def test_a_student_may_start_from_a_whole_file_or_from_its_backbone(tmp_path: Pa
 def test_a_student_may_start_from_a_classifier_s_file(tmp_path: Path, name: str) -> None:
     """As timm publishes them: a feature extractor has other names for some of the same layers, and no classifier."""
     stages = list(range(4))
-    student = build_student(
-        {"backbone": name, "arguments": {}, "stages": stages, "neck": [], "decoder": "fpn", "width": 8, "dropout": 0.0}, 3, 2
-    )
+    student = build_student(MODEL | {"backbone": name, "stages": stages}, 3, 2)
     source = create_network(name, {})
     save_file(source.state_dict(), tmp_path / "timm.safetensors")
     load_start(tmp_path / "timm.safetensors", student)

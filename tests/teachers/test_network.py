@@ -26,6 +26,8 @@ MODEL = {
     "backbone": "test_resnet",
     "arguments": {},
     "stages": [1, 2, 4],
+    "normed": [],
+    "positions": "timm",
     "neck": [],
     "decoder": "fpn",
     "width": 8,

@@ -19,7 +19,6 @@ from georelay.batches.streams import Batch
 from georelay.errors import UserError
 from georelay.methods.base import Batches, Group, Losses, Method, input_bands
 from georelay.models.alignment import FeatureAlignment, LevelNorms, fused
-from georelay.models.backbones import Backbone
 from georelay.models.decoders.blocks import resize
 from georelay.models.decoders.fcn import FcnHead
 from georelay.models.distillation import distillation_loss
@@ -36,7 +35,7 @@ class KtdaStudent(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Any,
         norms: nn.Module,
         fam: FeatureAlignment,
         neck: nn.Module,

@@ -8,7 +8,7 @@ from math import isqrt
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from georelay.errors import UserError
@@ -57,16 +57,19 @@ class Positions:
         if self.left_to_timm:
             yield
             return
-        table, native = net.pos_embed, net.patch_embed.grid_size
-        net.pos_embed = nn.Parameter(self._table(net, size_yx), requires_grad=False)
+        native = net.patch_embed.grid_size
+        # An attribute of the object goes before its parameter of the same name, which stays where it is: gradients of
+        # what is made from it reach it, and no order of parameters changes.
+        vars(net)["pos_embed"] = self._table(net, size_yx)
         net.patch_embed.grid_size = size_yx
         try:
             yield
         finally:
-            net.pos_embed, net.patch_embed.grid_size = table, native
+            del vars(net)["pos_embed"]
+            net.patch_embed.grid_size = native
 
     def _table(self, net: Any, size_yx: tuple[int, int]) -> Tensor:
-        table: Tensor = net.pos_embed.detach()
+        table: Tensor = net.pos_embed
         flat, prefix = table.flatten(1, -2), _prefix(net)
         if self.grid is not None:
             flat = resampled(flat, prefix, (self.grid, self.grid), self.rule)

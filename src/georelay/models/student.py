@@ -16,6 +16,8 @@ from georelay.models.decoders.dpt import DptDecoder
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
 from georelay.models.decoders.uper import UperDecoder
+from georelay.models.positions import OWN_RULE
+from georelay.models.taps import TapBackbone
 
 Decoder: TypeAlias = FpnDecoder | SegformerDecoder | UperDecoder | DptDecoder
 DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder] | type[UperDecoder] | type[DptDecoder]] = {
@@ -58,9 +60,12 @@ def build_student(model: Mapping[str, Any], in_channels: int, classes: int) -> S
     return Student(backbone, *build_head(model, backbone.channels, backbone.strides, classes))
 
 
-def build_backbone(model: Mapping[str, Any], in_channels: int) -> Backbone:
-    """The backbone of a plan's `settings.model`."""
-    return Backbone(model["backbone"], model["stages"], in_channels, model["arguments"])
+def build_backbone(model: Mapping[str, Any], in_channels: int) -> Backbone | TapBackbone:
+    """The backbone of a plan's `settings.model`; a transformer with norms or positions of its own is tapped."""
+    name, stages, arguments = model["backbone"], model["stages"], model["arguments"]
+    if model["normed"] or model["positions"] != OWN_RULE:
+        return TapBackbone(name, stages, model["normed"], model["positions"], in_channels, arguments)
+    return Backbone(name, stages, in_channels, arguments)
 
 
 def build_head(

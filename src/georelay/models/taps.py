@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from georelay.errors import UserError
 from georelay.models.backbones import create_network
@@ -57,6 +58,34 @@ class TapNetwork(nn.Module):
             maps = self.net.forward_intermediates(image, indices=wanted, stop_early=True, intermediates_only=True)
         found = dict(zip(wanted, maps, strict=True))
         return [_normalised(self._norm, found[tap]) if tap in self.normed else found[tap] for tap in self.taps]
+
+
+class TapBackbone(nn.Module):
+    """Maps of chosen blocks in a student's place: of images of any size and band count, for a decoder to read.
+
+    An image that is no multiple of the patch is padded on the right and at the bottom, and its maps overhang it there.
+    """
+
+    def __init__(
+        self, name: str, taps: Sequence[int], normed: Sequence[int], positions: str, bands: int, arguments: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        whole = {"in_chans": bands, "num_classes": 0, **arguments}
+        self.inside = TapNetwork(name, taps, normed, positions, None, whole)
+        # Blocks behind the last tap would be trained on nothing.
+        self.net.prune_intermediate_layers(sorted(taps), prune_norm=not normed, prune_head=True)
+        self.channels, self.strides = self.inside.channels, self.inside.strides
+
+    @property
+    def net(self) -> Any:
+        """timm's own network."""
+        return self.inside.net
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of a normalised image (B, bands, H, W)."""
+        over_y, over_x = (-side % self.inside.multiple for side in image.shape[-2:])
+        maps: list[Tensor] = self.inside(F.pad(image, (0, over_x, 0, over_y)) if over_y or over_x else image)
+        return maps
 
 
 def _facts(net: Any, name: str, taps: Sequence[int]) -> list[dict[str, Any]]:
