@@ -28,6 +28,7 @@ TRAIN = {
     "momentum": 0.9,
     "betas": [0.9, 0.999],
     "schedule": "cosine",
+    "schedule_count": "mmengine",
     "power": 0.9,
     "poly_begin": 0,
     "warmup_steps": 2,

@@ -150,6 +150,7 @@ class Train(Strict):
     momentum: Share
     betas: list[Share] = Field(min_length=2, max_length=2)
     schedule: Literal["cosine", "poly", "constant"]
+    schedule_count: Literal["mmengine", "mmcv", "late"] = Field(description="whose count of steps: they differ by one")
     power: float = Field(gt=0, description="exponent of the poly schedule")
     poly_begin: Count = Field(description="step at which the poly decay begins")
     warmup_steps: Count

@@ -9,7 +9,15 @@ import pytest
 
 from georelay.train.schedule import Schedule
 
-BASE = {"schedule": "cosine", "power": 1.0, "poly_begin": 0, "warmup_steps": 5, "warmup_start": 0.2, "final": 0.1, "steps": 25}
+BASE: dict[str, Any] = {
+    "schedule": "cosine",
+    "schedule_count": "mmengine",
+    "power": 1.0,
+    "poly_begin": 0,
+    "final": 0.1,
+    "steps": 25,
+}
+BASE |= {"warmup_steps": 5, "warmup_start": 0.2}
 
 
 def rate(step: int, **changes: Any) -> float:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# What is added to warmup_steps, to the decay's begin and to steps, by who counts. `late`: the loop sets the rate after
+# its step, so that steps 0 and 1 share one.
+COUNTS = {"mmengine": (-1, 0, -1), "mmcv": (0, 0, 0), "late": (0, 1, 1)}
+
 
 @dataclass(frozen=True)
 class Schedule:
     """Share of the base rate at a step, counted from 0.
 
     Warm-up rises from `start` at step 0 to 1 at `warm_until`. The decay falls from 1 at `begin` to `final` at `end`.
-    Both multiply, and may overlap. The public libraries differ by one step in where they end: mmengine has
-    warm_until = warmup_steps - 1 and end = steps - 1 (so do we), mmcv 1 has warm_until = warmup_steps and end = steps,
-    and loops that set the rate after the step have begin = 1 and end = steps + 1.
+    Both multiply, and may overlap. The public libraries differ by one step in where they begin and end: see `COUNTS`.
     """
 
     kind: str
@@ -30,8 +32,9 @@ class Schedule:
     def of(cls, train: Mapping[str, Any]) -> Schedule:
         """The schedule that a plan's `settings.train` describes."""
         kind, warmup = train["schedule"], train["warmup_steps"]
-        begin = train["poly_begin"] if kind == "poly" else warmup
-        return cls(kind, train["warmup_start"], warmup - 1, begin, train["steps"] - 1, train["final"], train["power"])
+        warm, first, last = COUNTS[train["schedule_count"]]
+        begin = (train["poly_begin"] if kind == "poly" else warmup) + first
+        return cls(kind, train["warmup_start"], warmup + warm, begin, train["steps"] + last, train["final"], train["power"])
 
     def at(self, step: int) -> float:
         """The share at a step."""
