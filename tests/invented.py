@@ -55,6 +55,7 @@ AUGMENT = {
     "noise": 0.0,
     "sar_offset": 0.0,
     "speckle_looks": 0.0,
+    "photometric": {"chance": 0.0, "white": 0.5, "brightness": 0.1, "contrast": 0.5, "saturation": 0.5, "hue": 0.1},
     "strong": {
         "gain": 0.05,
         "offset": 0.1,

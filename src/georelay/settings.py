@@ -178,6 +178,17 @@ class Jitter(Strict):
     hue: Annotated[float, Field(ge=0, le=0.5)]
 
 
+class Photometric(Strict):
+    """mmsegmentation's photometric distortion (reflectance)."""
+
+    chance: Share = Field(description="of each part; 0 is off")
+    white: float = Field(gt=0, description="physical value that is white")
+    brightness: NonNegative = Field(description="added, as a share of white")
+    contrast: NonNegative
+    saturation: NonNegative
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
 class Blur(Strict):
     """Gaussian blur."""
 
@@ -219,6 +230,7 @@ class Augment(Strict):
     noise: NonNegative = Field(description="sd of pixel noise in sds of the band (reflectance)")
     sar_offset: NonNegative = Field(description="sd of a per-tile offset in dB")
     speckle_looks: NonNegative = Field(description="looks of extra gamma speckle; 0 is off")
+    photometric: Photometric
     strong: Strong
     cutmix: Boxes
 

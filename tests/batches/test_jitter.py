@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from georelay.batches.jitter import Shade, jittered
+from georelay.batches.jitter import Shade, distorted, jittered
 from georelay.batches.modality import Modality
 from georelay.models.eager import define_missing_operators
 
@@ -98,3 +98,35 @@ def test_without_colours_grey_is_the_mean_of_the_bands() -> None:
     image = picture(2)
     torch.testing.assert_close(changed(image, bands, grey=1.0), image.mean(1, keepdim=True).expand_as(image))
     assert torch.equal(changed(image, bands, jitter={"chance": 1.0, "hue": 0.5}), image)
+
+
+PHOTOMETRIC = {"chance": 1.0, "white": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+
+
+def distort(image: Tensor, seed: int = 0, samples: slice = slice(None), **settings: float) -> Tensor:
+    return distorted(image, RGB, PHOTOMETRIC | settings, np.random.default_rng(seed), BATCH, samples)
+
+
+def test_distortion_adds_brightness_and_multiplies_contrast() -> None:
+    image = picture() * 0.4 + 0.3
+    added = distort(image, brightness=0.1) - image
+    assert (added.flatten(1).std(1) < 1e-6).all() and added.abs().max() <= 0.1 and len(added.mean((1, 2, 3)).unique()) == BATCH
+    factor = distort(image, contrast=0.4) / image
+    assert (factor.flatten(1).std(1) < 1e-5).all() and factor.min() >= 0.6 and factor.max() <= 1.4
+
+
+def test_distortion_turns_hue_and_saturation_and_keeps_the_brightest_band() -> None:
+    image = picture()
+    torch.testing.assert_close(distort(image, saturation=0.5, hue=0.1).amax(1), image.amax(1), atol=1e-5, rtol=0)
+    assert (distort(image, hue=0.1) - image).abs().max() > 0.05
+    grey = image[:, :1].expand_as(image)
+    torch.testing.assert_close(distort(grey, saturation=0.5, hue=0.1), grey, atol=1e-5, rtol=0)
+
+
+def test_distortion_has_a_chance_and_is_shared_out_over_ranks() -> None:
+    image = picture()
+    settings = {"brightness": 0.125, "contrast": 0.5, "saturation": 0.5, "hue": 0.1}
+    assert torch.equal(distort(image, chance=0.0, **settings), image)
+    whole = distort(image, chance=0.5, **settings)
+    shares = [distort(image[part], samples=part, chance=0.5, **settings) for part in (slice(0, 3), slice(3, 8))]
+    assert torch.equal(torch.cat(shares), whole)

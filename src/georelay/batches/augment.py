@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from georelay.batches.jitter import jittered
+from georelay.batches.jitter import distorted, jittered
 from georelay.batches.modality import Modality
 from georelay.errors import UserError
 
@@ -55,7 +55,7 @@ def _optical(
     if augment["noise"]:
         noise = _per_sample(image, _seeds(rng, batch, samples), _normal_noise)
         image = torch.add(image, noise, alpha=augment["noise"])
-    return image
+    return distorted(image, modality, augment["photometric"], rng, batch, samples) if "photometric" in augment else image
 
 
 def _radar(

@@ -41,6 +41,31 @@ def jittered(
     return torch.where(same, image, (value / unit - modality.centre) / modality.spread)
 
 
+def distorted(
+    image: Tensor, modality: Modality, settings: Mapping[str, Any], rng: np.random.Generator, batch: int, samples: slice
+) -> Tensor:
+    """mmsegmentation's photometric distortion, each part with a chance of its own: brightness is added, contrast multiplied
+    before or after the colours, saturation multiplied and hue turned in HSV; values are cut to 0 ... 1 after each.
+    """
+    if not settings["chance"]:
+        return image
+    unit, shade = modality.scale / settings["white"], Shade(modality)
+    value = ((image * modality.spread + modality.centre) * unit).clamp(0, 1)
+
+    def draw(low: float, high: float, idle: float) -> Tensor:
+        numbers = np.where(rng.random(batch) < settings["chance"], rng.uniform(low, high, batch), idle)
+        return _column(numbers, samples)
+
+    bright, contrast, saturation, hue = (settings[name] for name in ("brightness", "contrast", "saturation", "hue"))
+    value = (value + draw(-bright, bright, 0.0)).clamp(0, 1)
+    early, factor = _chosen(rng, 0.5, batch, samples), draw(1 - contrast, 1 + contrast, 1.0)
+    value = (value * torch.where(early, factor, 1.0)).clamp(0, 1)
+    value = shade.coloured(value, draw(1 - saturation, 1 + saturation, 1.0), draw(-hue, hue, 0.0))
+    value = (value * torch.where(early, 1.0, factor)).clamp(0, 1)
+    result: Tensor = (value / unit - modality.centre) / modality.spread
+    return result
+
+
 class Shade:
     """The four changes of a picture with certain bands."""
 
@@ -75,11 +100,16 @@ class Shade:
         return _column(rng.uniform(low, high, batch), samples)
 
     def _turned(self, value: Tensor, turn: Tensor) -> Tensor:
-        """Hue turned by a share of the circle; bands that are no colours stay."""
+        """Hue turned by a share of the circle."""
+        return self.coloured(value, torch.ones_like(turn), turn)
+
+    def coloured(self, value: Tensor, saturation: Tensor, turn: Tensor) -> Tensor:
+        """HSV saturation multiplied, hue turned by a share of the circle; bands that are no colours stay."""
         if self.rgb is None:
             return value
+        hue, vivid, bright = torch.split(_to_hsv(value[:, self.rgb]), 1, dim=1)
         result = value.clone()
-        result[:, self.rgb] = _from_hsv(_to_hsv(value[:, self.rgb]) + torch.cat([turn, 0 * turn, 0 * turn], dim=1))
+        result[:, self.rgb] = _from_hsv(torch.cat([hue + turn, (vivid * saturation).clamp(0, 1), bright], dim=1))
         return result
 
 
