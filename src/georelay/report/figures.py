@@ -82,6 +82,7 @@ def _curves(study: str, histories: Mapping[str, Sequence[Mapping[str, np.ndarray
             _draw_spread(axes[1], [_points_of(run, "loss", 1, bins=BINS) for run in histories[name]], style)
         _finish_axes(axes[0], "mIoU on validation tiles (points)")
         _finish_axes(axes[1], f"training loss (means of 1/{BINS} of the steps)")
+        axes[1].set_yscale("log")  # methods add up losses of very different sizes
         _name_curves(axes)
     return figure
 
