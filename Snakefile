@@ -29,4 +29,4 @@ rule all:
 
 rule reference:
     input:
-        expand("results/reference/{study}.csv", study=PARAMS.reference.studies),
+        expand("results/published/{study}.json", study=PARAMS.reference.studies),

@@ -13,17 +13,17 @@ from georelay.reading import load_yaml
 pytestmark = pytest.mark.engine
 
 ROW, SEEDS = "clouds-student", (0, 1)
-TABLE = "results/reference/clouds.csv"
+TABLE, NOTE = "results/reference/clouds.csv", "results/published/clouds.json"
 RUNS = {f"{stage} {ROW}-reference {seed}" for stage in ("train", "predict", "evaluate") for seed in SEEDS}
 WORK = {"fetch clouds", "tile clouds", f"plan {ROW}-reference", "compare clouds-reference", "publish clouds"} | RUNS
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout with one row in which Snakemake has made the reference, and nothing else."""
+    """A checkout with one row in which Snakemake has made the reference, though a published one came with the clone."""
     checkout = make_checkout(tmp_path_factory.mktemp("reference"), tmp_path_factory.mktemp("cache"), [0])
     keep_one_row(checkout.folder / "params.yaml")
-    assert checkout.planned_commands("reference") == WORK
+    assert (checkout.folder / TABLE).is_file() and checkout.planned_commands("reference") == WORK
     checkout.run("snakemake", "--cores", "2", "reference")
     return checkout
 
@@ -37,7 +37,7 @@ def keep_one_row(path: Path) -> None:
 
 
 def committed(checkout: Checkout) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((checkout.folder / "results/reference").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((checkout.folder / "results/reference").glob("clouds*"))}
 
 
 def test_the_published_files_are_there_small_and_not_ignored(published: Checkout) -> None:
@@ -78,5 +78,5 @@ def test_a_failing_job_leaves_the_committed_files(published: Checkout, tmp_path:
     (tmp_path / "georelay").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "georelay").chmod(0o755)
     path = f"PATH={tmp_path}:{published.environment['PATH']}"
-    output = published.run("env", path, "snakemake", "--cores", "1", "-f", TABLE, expect=1)
+    output = published.run("env", path, "snakemake", "--cores", "1", "-f", NOTE, expect=1)
     assert "rule publish" in output and committed(published) == before

@@ -28,16 +28,8 @@ rule publish:
         multiext("results/tables/{study}-reference", ".csv", ".md"),
         multiext("results/figures/{study}-reference", "-curves.png", "-panel.png"),
     output:
-        # `update`: committed files must survive a job that fails; others are deleted before it starts.
-        update(
-            multiext(
-                "results/reference/{study}",
-                ".csv",
-                ".md",
-                "-curves.png",
-                "-panel.png",
-            )
-        ),
+        # Not the committed files themselves: those are there in a fresh clone, and must survive a job that fails.
+        "results/published/{study}.json",
     log:
         "results/logs/publish/{study}.log",
     benchmark:

@@ -1,7 +1,8 @@
 """results/reference/<study>: the tables and figures that are committed, with a line that says where the numbers are from.
 
 They are the evidence of a study's reference rows under the rows' plain names. Day and machine are those on which the
-numbers were published first: publishing the same numbers again, on any day, changes no byte.
+numbers were published first: publishing the same numbers again, on any day, changes no byte. That a checkout has made
+them itself is noted outside of what is committed: a fresh clone has the files, and still everything to do.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from georelay.errors import UserError
-from georelay.files import read_json, replacing, write_text
+from georelay.files import read_json, replacing, sha256_file, write_json, write_text
 from georelay.reference import plain_name, reference_name
 from georelay.report.figures import figure_path
 from georelay.report.provenance import machine, read_checkout, run_times, today
@@ -27,6 +28,11 @@ MEASURED = "Measured "
 def published_path(study: str, root: Path) -> Path:
     """Where a study's committed table lies; the readable form has the suffix .md."""
     return root / "results/reference" / f"{study}.csv"
+
+
+def marker_path(study: str, root: Path) -> Path:
+    """The note that this checkout has published a study: digests of what was written."""
+    return root / "results/published" / f"{study}.json"
 
 
 def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: Path) -> None:
@@ -46,6 +52,8 @@ def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: 
             shutil.copyfile(figure, temporary)
     write_text(target.with_suffix(".md"), _with_note(page, note, study))
     write_text(target, numbers)  # last: a note is kept only beside the numbers that it speaks of
+    made = (target, target.with_suffix(".md"), *figures)
+    write_json(marker_path(study, root), {path.name: sha256_file(path) for path in made})
 
 
 def _require_whole(lines: Iterable[Mapping[str, Any]], names: Sequence[str], seeds: Sequence[int], path: Path) -> None:
