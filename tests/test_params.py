@@ -35,6 +35,18 @@ def test_both_yaml_dialects_and_ours_read_the_same_values() -> None:
     assert ours == old == new
 
 
+def assert_refused(values: dict[str, Any], tmp_path: Path, path: tuple[str, ...], value: object, message: str, hint: str) -> None:
+    """With another value at a path of keys the file is refused, in these words."""
+    place = values
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    with pytest.raises(UserError) as caught:
+        loaded(values, tmp_path)
+    assert message in str(caught.value)
+    assert hint in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1e-3", 0.001), ("1.0e-3", 0.001), ("010", 10), ("off", "off"), ("12:30", "12:30"), ("true", True), ("~", None), ("3", 3)],
@@ -110,14 +122,7 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_with_its_key(
     values: dict[str, Any], tmp_path: Path, section: tuple[str, ...], key: str, value: object, message: str, hint: str
 ) -> None:
-    place = values
-    for part in section:
-        place = place[part]
-    place[key] = value
-    with pytest.raises(UserError) as caught:
-        loaded(values, tmp_path)
-    assert message in str(caught.value)
-    assert hint in str(caught.value)
+    assert_refused(values, tmp_path, (*section, key), value, message, hint)
 
 
 def test_names_are_slugs(values: dict[str, Any], tmp_path: Path) -> None:
@@ -204,7 +209,7 @@ LESSON = {"task": "corpus", "method": "pretext", "seed": 0, "set": {"targets": [
 def test_what_is_wrong_with_teachers_is_said_with_its_key(
     values: dict[str, Any], tmp_path: Path, section: tuple[str, ...], key: str, value: object, message: str, hint: str
 ) -> None:
-    test_what_is_wrong_is_said_with_its_key(values, tmp_path, section, key, value, message, hint)
+    assert_refused(values, tmp_path, (*section, key), value, message, hint)
 
 
 @pytest.mark.parametrize(

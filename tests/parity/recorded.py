@@ -57,39 +57,39 @@ def renamed(key: str, names: Mapping[str, str]) -> str:
     return key
 
 
-def same(found: Tensor, recorded: Tensor, atol: Mapping[torch.dtype, float] = ATOL) -> None:
+def assert_same(found: Tensor, recorded: Tensor, atol: Mapping[torch.dtype, float] = ATOL) -> None:
     """Equal to the tolerance of the recorded precision."""
     assert found.dtype == recorded.dtype
     np.testing.assert_allclose(found.detach().numpy(), recorded.numpy(), atol=atol[recorded.dtype], rtol=0)
 
 
-def same_loss(found: Tensor, recorded: Tensor) -> None:
+def assert_loss(found: Tensor, recorded: Tensor) -> None:
     """Single precision has no more than seven figures, however large the loss."""
     rtol = 1e-5 if recorded.dtype == torch.float32 and abs(recorded) > 100 else 0
     np.testing.assert_allclose(found.item(), recorded.item(), atol=ATOL[recorded.dtype], rtol=rtol)
 
 
-def same_gradients(recording: Recording, maps: Sequence[Tensor], prefix: str, network: nn.Module | None = None) -> None:
+def assert_gradients(recording: Recording, maps: Sequence[Tensor], prefix: str, network: nn.Module | None = None) -> None:
     """Those of the inputs, and of the weights where they were recorded."""
     for map_, recorded in zip(maps, recording.levels(prefix), strict=True):
-        same(torch.zeros_like(map_) if map_.grad is None else map_.grad, recorded)
+        assert_same(torch.zeros_like(map_) if map_.grad is None else map_.grad, recorded)
     own = dict(network.named_parameters()) if network else {}
     for name, recorded in recording.named("grad.").items():
-        same(own[name].grad, recorded, LOOSE)
+        assert_same(own[name].grad, recorded, LOOSE)
 
 
-def confirm(recording: Recording, network: nn.Module, call: Callable[[list[Tensor]], Any] | None = None) -> None:
+def assert_recorded(recording: Recording, network: nn.Module, call: Callable[[list[Tensor]], Any] | None = None) -> None:
     """A loaded network answers `in_*` with `out_*`; gradients are those of the sum of outputs times `upstream_*`."""
     maps = [map_.requires_grad_() for map_ in recording.levels("in")]
     answer = (call or network)(maps)
     outputs = [answer] if isinstance(answer, Tensor) else answer
     for output, recorded in zip(outputs, recording.levels("out"), strict=True):
-        same(output, recorded)
+        assert_same(output, recorded)
     pairs = zip(outputs, recording.levels("upstream"), strict=True)
     loss = torch.stack([(output * upstream).sum() for output, upstream in pairs]).sum()
-    same_loss(loss, recording["scalar_loss"])
+    assert_loss(loss, recording["scalar_loss"])
     loss.backward()
-    same_gradients(recording, maps, "grad_in", network)
+    assert_gradients(recording, maps, "grad_in", network)
 
 
 # Names of the DPT head there to ours. Levels and blocks count from 1 there.

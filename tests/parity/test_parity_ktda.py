@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from recorded import Recording, confirm, same, same_gradients, same_loss
+from recorded import Recording, assert_gradients, assert_loss, assert_recorded, assert_same
 
 from georelay.models.alignment import FeatureAlignment, fused
 from georelay.models.distillation import distillation_loss, divergence, squared_error
@@ -38,14 +38,14 @@ def modulation(recording: Recording, **changes: Any) -> FeatureModulation:
 def test_alignment(case: str) -> None:
     """The second is the geometry of a 256 pixel image: sides 64 to 8, all to 19."""
     recording = Recording(case)
-    confirm(recording, alignment(recording))
+    assert_recorded(recording, alignment(recording))
 
 
 @pytest.mark.parametrize("case", ["mlp_case1", "mlp_case3", "vit_case4", "vit_case5_eps1e-5", "vit_case7_layerscale"])
 def test_modulation(case: str) -> None:
     """One level or two, one block or two; hidden widths that the reduction does not divide; both eps; layer scale."""
     recording = Recording(f"fmm_{case}")
-    confirm(recording, modulation(recording))
+    assert_recorded(recording, modulation(recording))
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_loss_and_gradients(case: str) -> None:
     student = [map_.requires_grad_() for map_ in recording.levels("student")]
     options = {key: recording.plain(key) for key in OPTIONS}
     loss = distillation_loss(student, recording.levels("teacher"), mode="official", **options)
-    same_loss(loss, recording["scalar_loss"])
+    assert_loss(loss, recording["scalar_loss"])
     loss.backward()
-    same_gradients(recording, student, "grad_student")
+    assert_gradients(recording, student, "grad_student")
 
 
 @pytest.mark.parametrize("case", LOSSES)
@@ -75,8 +75,10 @@ def test_both_terms_of_each_level(case: str) -> None:
     sides = [recording.levels(side) for side in ("student", "teacher")]
     pairs = list(zip(*((fused(maps) if recording.plain("fuse") else maps) for maps in sides), strict=True))
     temperature = recording.plain("temperature")
-    same(torch.stack([divergence(*pair, temperature, "width", "batch") for pair in pairs]), recording["kl_per_level_incl_T2"])
-    same(torch.stack([squared_error(*pair) for pair in pairs]), recording["mse_per_level"])
+    assert_same(
+        torch.stack([divergence(*pair, temperature, "width", "batch") for pair in pairs]), recording["kl_per_level_incl_T2"]
+    )
+    assert_same(torch.stack([squared_error(*pair) for pair in pairs]), recording["mse_per_level"])
 
 
 def test_loss_reaches_the_backbone_through_the_alignment() -> None:
@@ -85,9 +87,9 @@ def test_loss_reaches_the_backbone_through_the_alignment() -> None:
     network = FeatureAlignment(recording.widths("backbone"), targets[0].shape[1], recording.plain("output_size"))
     options = {key: recording.plain(key) for key in OPTIONS}
     loss = distillation_loss(recording.load(network)(maps), targets, mode="official", **options)
-    same_loss(loss, recording["scalar_loss"])
+    assert_loss(loss, recording["scalar_loss"])
     loss.backward()
-    same_gradients(recording, maps, "grad_backbone", network)
+    assert_gradients(recording, maps, "grad_backbone", network)
 
 
 def test_alignment_comes_before_modulation() -> None:
@@ -99,4 +101,4 @@ def test_alignment_comes_before_modulation() -> None:
     fmm = FeatureModulation([width] * len(widths), "mlp", rank_dim=recording.plain("rank_dim"))
     outputs = recording.load(fmm, prefix="param.fmm.")(fam(recording.levels("backbone")))
     for output, recorded in zip(outputs, recording.levels("out"), strict=True):
-        same(output, recorded)
+        assert_same(output, recorded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from recorded import Recording, confirm
+from recorded import Recording, assert_recorded
 
 from georelay.models.alignment import MultiLevelNeck
 from georelay.models.decoders.fcn import FcnHead
@@ -20,21 +20,21 @@ FCN = UNIT | {"convs.0.": "convs."}
 @pytest.mark.parametrize("case", ["neck_case1", "neck_case3_single"])
 def test_neck(case: str) -> None:
     recording = Recording(case)
-    confirm(recording, recording.load(MultiLevelNeck(recording.widths(), recording.plain("scales"))))
+    assert_recorded(recording, recording.load(MultiLevelNeck(recording.widths(), recording.plain("scales"))))
 
 
 def test_uper() -> None:
     recording = Recording("uper_case1")
     assert tuple(recording.plain("pool_scales")) == POOLS
     width, classes = recording.plain("channels"), recording.plain("num_classes")
-    confirm(recording, recording.load(UperDecoder(recording.widths(), [4, 8, 16, 32], width, classes, dropout=0.1), UPER))
+    assert_recorded(recording, recording.load(UperDecoder(recording.widths(), [4, 8, 16, 32], width, classes, dropout=0.1), UPER))
 
 
 def test_auxiliary_head_reads_one_level() -> None:
     recording = Recording("fcn_aux_case1")
     level, width, classes = (recording.plain(key) for key in ("in_index", "channels", "num_classes"))
     head = recording.load(FcnHead(recording.widths()[level], width, classes, dropout=0.1), FCN)
-    confirm(recording, head, lambda maps: head(maps[level]))
+    assert_recorded(recording, head, lambda maps: head(maps[level]))
 
 
 def test_cross_entropy_divided_by_all_pixels() -> None:

@@ -30,7 +30,7 @@ def recorded(name: str) -> dict[str, np.ndarray]:
     return dict(np.load(DATA / f"mtdf_{name}.npz"))
 
 
-def close(ours: Tensor, theirs: np.ndarray, atol: float = 1e-5) -> None:
+def assert_close(ours: Tensor, theirs: np.ndarray, atol: float = 1e-5) -> None:
     np.testing.assert_allclose(ours.detach().numpy(), theirs, atol=atol, rtol=1e-5)
 
 
@@ -68,16 +68,16 @@ def test_translators_and_fusion_match_with_gradients() -> None:
     error = translation_error(translated, {name: as_map(arrays[f"teacher_{name}"]).detach() for name in ("dino", "clip")})
     logits = head([*maps[:-1], fused])
     for name, words in translated.items():
-        close(as_tokens(words), arrays[f"translated_{name}"])
-    close(as_tokens(fused), arrays["fused_last"])
-    close(error, arrays["loss"])
-    close(logits, arrays["logits"])
+        assert_close(as_tokens(words), arrays[f"translated_{name}"])
+    assert_close(as_tokens(fused), arrays["fused_last"])
+    assert_close(error, arrays["loss"])
+    assert_close(logits, arrays["logits"])
     (100 * error + (logits * torch.from_numpy(arrays["grad_seed"])).sum()).backward()
-    close(as_tokens(maps[-1].grad), arrays["grad_student_feat3"], 1e-4)  # type: ignore[arg-type]
-    close(as_tokens(seen_by_clip.grad), arrays["grad_student_clip_feat"], 1e-4)  # type: ignore[arg-type]
+    assert_close(as_tokens(maps[-1].grad), arrays["grad_student_feat3"], 1e-4)  # type: ignore[arg-type]
+    assert_close(as_tokens(seen_by_clip.grad), arrays["grad_student_clip_feat"], 1e-4)  # type: ignore[arg-type]
     own = dict(fusion.named_parameters())
     for name, gradient in fusion_state(arrays, "grad.").items():
-        close(own[name].grad, gradient.numpy(), 1e-4)  # type: ignore[arg-type]
+        assert_close(own[name].grad, gradient.numpy(), 1e-4)  # type: ignore[arg-type]
 
 
 def boxes(mask: np.ndarray) -> CutMix:
@@ -106,31 +106,31 @@ def test_one_step_of_fixmatch_and_of_rs_mtdf(name: str) -> None:
     arrays = recorded(name)
     logits = torch.from_numpy(arrays["student_logits"]).requires_grad_()
     mixed = boxes(arrays["cutmix_box"]).apply(torch.from_numpy(arrays["img_u_s"]))
-    close(torch.cat([torch.from_numpy(arrays["img_x"]), mixed]), arrays["student_input"])
+    assert_close(torch.cat([torch.from_numpy(arrays["img_x"]), mixed]), arrays["student_input"])
     parts = [supervised(logits[:4], arrays), unsupervised(arrays, logits[4:], arrays["cutmix_box"])]
-    close(parts[0], arrays["loss_x"])
-    close(parts[1], arrays["loss_u_s"])
+    assert_close(parts[0], arrays["loss_x"])
+    assert_close(parts[1], arrays["loss_u_s"])
     if name == "step":
         parts.append(torch.from_numpy(arrays["dis_loss"]))
     loss = torch.stack(parts).mean()
-    close(loss, arrays["loss"])
+    assert_close(loss, arrays["loss"])
     loss.backward()
-    close(logits.grad, arrays["grad_logits"])  # type: ignore[arg-type]
+    assert_close(logits.grad, arrays["grad_logits"])  # type: ignore[arg-type]
 
 
 def test_one_step_of_unimatch_v2() -> None:
     arrays = recorded("unimatch_v2_step")
     labelled, strong = (torch.from_numpy(arrays[key]).requires_grad_() for key in ("logits_x", "logits_u"))
     views = [boxes(arrays[f"cutmix_box{view}"]).apply(torch.from_numpy(arrays[f"img_u_s{view}"])) for view in (1, 2)]
-    close(torch.cat(views), arrays["student_input"])
+    assert_close(torch.cat(views), arrays["student_input"])
     errors = [unsupervised(arrays, part, arrays[f"cutmix_box{view}"]) for view, part in enumerate(strong.chunk(2), start=1)]
     for view, error in enumerate(errors, start=1):
-        close(error, arrays[f"loss_u_s{view}"])
+        assert_close(error, arrays[f"loss_u_s{view}"])
     loss = (supervised(labelled, arrays) + torch.stack(errors).mean()) / 2
-    close(loss, arrays["loss"])
+    assert_close(loss, arrays["loss"])
     loss.backward()
-    close(labelled.grad, arrays["grad_x"])  # type: ignore[arg-type]
-    close(strong.grad, arrays["grad_u"])  # type: ignore[arg-type]
+    assert_close(labelled.grad, arrays["grad_x"])  # type: ignore[arg-type]
+    assert_close(strong.grad, arrays["grad_u"])  # type: ignore[arg-type]
 
 
 def test_complementary_dropout() -> None:
@@ -138,7 +138,7 @@ def test_complementary_dropout() -> None:
     draw, kept = (torch.from_numpy(arrays[key]) for key in ("bernoulli_draw", "kept_indexes"))
     factors = torch.cat(complementary_factors(draw.float(), kept))[:, None]
     for level in range(4):
-        close(torch.from_numpy(arrays[f"feat{level}"]) * factors, arrays[f"masked{level}"])
+        assert_close(torch.from_numpy(arrays[f"feat{level}"]) * factors, arrays[f"masked{level}"])
 
 
 @pytest.mark.parametrize("case", range(6))
@@ -147,6 +147,6 @@ def test_hard_examples(case: int) -> None:
     logits, label = torch.from_numpy(arrays["pred"]).requires_grad_(), torch.from_numpy(arrays["target"])
     threshold, least = arrays["cases"][case]
     loss = hard_cross_entropy(logits, label, ignore=255, threshold=float(threshold), least=int(least))
-    close(loss, arrays[f"loss{case}"])
+    assert_close(loss, arrays[f"loss{case}"])
     loss.backward()
-    close(logits.grad, arrays[f"grad{case}"])  # type: ignore[arg-type]
+    assert_close(logits.grad, arrays[f"grad{case}"])  # type: ignore[arg-type]

@@ -19,12 +19,12 @@ from georelay.batches.streams import Batch
 from georelay.errors import UserError
 from georelay.methods.base import Batches, Group, Losses, Method, input_bands
 from georelay.models.alignment import FeatureAlignment, LevelNorms, fused
-from georelay.models.decoders.blocks import resize
+from georelay.models.decoders.blocks import Decoder, resize
 from georelay.models.decoders.fcn import FcnHead
 from georelay.models.distillation import distillation_loss
 from georelay.models.losses import cross_entropy, focal_loss
 from georelay.models.modulation import FeatureModulation
-from georelay.models.student import Decoder, build_backbone, build_head, full_size
+from georelay.models.student import build_backbone, build_head, full_size
 from georelay.teachers.view import TeacherView
 
 

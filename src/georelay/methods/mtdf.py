@@ -51,7 +51,7 @@ class MtdfStudent(nn.Module):
             sources = {name: self._seen(image, maps[-1], size) for name, size in self.sizes.items()}
             words = self.fusion.translated(sources)
             fused = self.decoder.embed(self.neck([*maps[:-1], self.fusion(maps[-1], words)]))
-        return self.decoder.classify(self.decoder.dropout(fused)), sources, words
+        return self.decoder.read(fused), sources, words
 
     def _seen(self, image: Tensor, deepest: Tensor, size: int | None) -> Tensor:
         """The deepest map of the image as large as a teacher sees it, so that both have one grid."""

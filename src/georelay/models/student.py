@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from georelay.errors import UserError
 from georelay.models.alignment import MultiLevelNeck
 from georelay.models.backbones import Backbone
-from georelay.models.decoders.blocks import resized, whole
+from georelay.models.decoders.blocks import Decoder, resized, whole
 from georelay.models.decoders.dpt import DptDecoder
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
@@ -19,8 +19,7 @@ from georelay.models.decoders.uper import UperDecoder
 from georelay.models.positions import OWN_RULE
 from georelay.models.taps import TapBackbone
 
-Decoder: TypeAlias = FpnDecoder | SegformerDecoder | UperDecoder | DptDecoder
-DECODERS: dict[str, type[FpnDecoder] | type[SegformerDecoder] | type[UperDecoder] | type[DptDecoder]] = {
+DECODERS: dict[str, Callable[..., Decoder]] = {
     "fpn": FpnDecoder,
     "segformer": SegformerDecoder,
     "uper": UperDecoder,
@@ -50,8 +49,7 @@ class Student(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of what `embed` gave; together they are `forward`."""
-        logits: Tensor = self.decoder.classify(self.decoder.dropout(features))
-        return logits
+        return self.decoder.read(features)
 
 
 def build_student(model: Mapping[str, Any], in_channels: int, classes: int) -> Student:

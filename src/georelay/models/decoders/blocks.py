@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Decoder(nn.Module, ABC):
+    """Feature maps, finest first, to class logits at `stride`; a subclass gives `embed`, `dropout` and `classify`."""
+
+    stride: float
+    dropout: nn.Module
+    classify: nn.Conv2d
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Class logits (B, classes, about H / stride, about W / stride)."""
+        return self.read(self.embed(maps))
+
+    @abstractmethod
+    def embed(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the classifier reads."""
+
+    def read(self, features: Tensor) -> Tensor:
+        """Logits of what `embed` gave."""
+        logits: Tensor = self.classify(self.dropout(features))
+        return logits
 
 
 class ConvUnit(nn.Sequential):

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georelay.models.decoders.blocks import Decoder
+
 SHARES = (0.75, 1.5, 3, 6)  # channels of the four levels as multiples of the width, in the small and base configuration
 
 
-class DptDecoder(nn.Module):
+class DptDecoder(Decoder):
     """Four maps of one stride, shallowest first, to class logits of every pixel."""
 
     def __init__(
@@ -45,11 +47,6 @@ class DptDecoder(nn.Module):
         self.smooth = nn.Conv2d(width, width, 3, padding=1)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = PixelClassifier(width, classes, strides[0])
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Class logits (B, classes, H, W)."""
-        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
-        return logits
 
     def embed(self, maps: Sequence[Tensor]) -> Tensor:
         """What the classifier reads, eight cells to one of the maps' along each axis."""

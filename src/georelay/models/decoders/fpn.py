@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from georelay.models.decoders.blocks import ConvUnit, classifier, resize, whole
+from georelay.models.decoders.blocks import ConvUnit, Decoder, classifier, resize, whole
 
 # A transformer's maps share one coarse stride; its sum is brought to this one before the 3x3 unit.
 FINE_STRIDE = 4
 
 
-class FpnDecoder(nn.Module):
+class FpnDecoder(Decoder):
     """Feature maps, finest first, to class logits at `stride`."""
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float], width: int, classes: int, dropout: float) -> None:
@@ -24,11 +24,6 @@ class FpnDecoder(nn.Module):
         self.smooth = ConvUnit(width, width, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = classifier(width, classes)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Class logits (B, classes, H / stride, W / stride)."""
-        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
-        return logits
 
     def embed(self, maps: Sequence[Tensor]) -> Tensor:
         """What the classifier reads (B, width, H / stride, W / stride)."""

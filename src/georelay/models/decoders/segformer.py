@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from georelay.models.decoders.blocks import ConvUnit, classifier, resize
+from georelay.models.decoders.blocks import ConvUnit, Decoder, classifier, resize
 
 
-class SegformerDecoder(nn.Module):
+class SegformerDecoder(Decoder):
     """Feature maps, finest first, to class logits at the finest stride."""
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float], width: int, classes: int, dropout: float) -> None:
@@ -23,11 +23,6 @@ class SegformerDecoder(nn.Module):
         self.fusion = ConvUnit(width * len(channels), width, 1)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = classifier(width, classes)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Class logits (B, classes, H / stride, W / stride)."""
-        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
-        return logits
 
     def embed(self, maps: Sequence[Tensor]) -> Tensor:
         """What the classifier reads (B, width, the finest map's size)."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from georelay.models.decoders.blocks import ConvUnit, classifier, resize
+from georelay.models.decoders.blocks import ConvUnit, Decoder, classifier, resize
 
 POOLS = (1, 2, 3, 6)  # sides of the grids of the pooled context
 
 
-class UperDecoder(nn.Module):
+class UperDecoder(Decoder):
     """Feature maps, finest first, to class logits at the finest stride."""
 
     def __init__(self, channels: Sequence[int], strides: Sequence[float], width: int, classes: int, dropout: float) -> None:
@@ -29,11 +29,6 @@ class UperDecoder(nn.Module):
         self.fpn_bottleneck = ConvUnit(len(channels) * width, width, 3)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = classifier(width, classes)
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Class logits (B, classes, the finest map's size)."""
-        logits: Tensor = self.classify(self.dropout(self.embed(maps)))
-        return logits
 
     def embed(self, maps: Sequence[Tensor]) -> Tensor:
         """What the classifier reads (B, width, the finest map's size)."""
