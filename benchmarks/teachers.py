@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from georelay.files import read_json
 from georelay.params import load_params
 from georelay.plan import card_path, teacher_path
-from georelay.settings import Task
+from georelay.settings.data import Task
 from georelay.teachers.features import Witness
 from georelay.tiles.read import TileStore
 from georelay.train.loop import mean_iou

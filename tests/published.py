@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from georelay.reading import load_yaml, validated
-from georelay.settings import Folder
+from georelay.settings.data import Folder
 
 REPOSITORY = Path(__file__).parents[1]
 SIDE = 32

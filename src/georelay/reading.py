@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from georelay.errors import UserError, suggestion
-from georelay.settings import Strict
+from georelay.settings.base import Strict
 
 PARAMS = Path("params.yaml")
 

@@ -9,7 +9,8 @@ from georelay.errors import UserError, suggestion
 from georelay.methods.options import METHODS
 from georelay.reading import PARAMS, lookup, validated
 from georelay.reference import plain_name, reference_name
-from georelay.settings import GROUPS, TASK_KEYS, Params, Reference, Row, Teacher
+from georelay.settings import GROUPS, TASK_KEYS, Params, Reference, Row
+from georelay.settings.teacher import Teacher
 
 ROW_KEYS = (*TASK_KEYS, "teacher_view")  # what `set` may change beside the groups and the method's own settings
 INHERITED = ("study", "method", "task", "teachers")

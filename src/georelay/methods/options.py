@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from georelay.settings import Strict
+from georelay.settings.base import Strict
 
 
 class Supervised(Strict):

@@ -1,0 +1,113 @@
+"""The settings classes: what params.yaml may hold, with types, bounds and a line on each key.
+
+The JSON schema in workflow/schemas is made from them. Reading and merging live in params.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from georelay.settings.augment import Augment
+from georelay.settings.base import Count, Positive, Slug, Strict
+from georelay.settings.data import Source, Task, Tiling
+from georelay.settings.student import Model, Predict, Train
+from georelay.settings.teacher import Pairing
+
+
+class Defaults(Strict):
+    """What every row starts from; `set` in a row changes it."""
+
+    teacher: dict[str, Any] = Field(description="what every teacher starts from")
+    teacher_view: Literal["cached", "online"] = Field(
+        description="stored features of the clean tile, or the teacher in each step"
+    )
+    model: Model
+    train: Train
+    augment: Augment
+    predict: Predict
+    methods: dict[str, dict[str, Any]]
+
+
+class Compare(Strict):
+    """The statistics of the tables."""
+
+    resamples: Positive
+    seed: Count
+    scenes: Positive = Field(description="test scenes in the map panel")
+
+
+class Reference(Strict):
+    """What is published: every row of these studies, trained longer, on more seeds."""
+
+    studies: list[Slug]
+    seeds: list[Count] = Field(min_length=1)
+    times: float = Field(ge=1, description="as many steps as the row says, times this; warm-up and poly_begin too")
+
+
+class Experiment(Strict):
+    """One row: a method on a task, or `like` another row with something `set` differently, and why."""
+
+    why: str = Field(min_length=1)
+    study: Slug | None = None
+    method: str | None = None
+    task: Slug | None = None
+    teachers: list[Slug] | None = None
+    like: Slug | None = None
+    core: bool = Field(default=False, description="part of the short default comparison")
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class Active(Strict):
+    """What a bare `snakemake` or `dvc repro` runs; DVC can only expand plain lists, hence so many."""
+
+    sources: list[Slug]
+    tasks: list[Slug]
+    teachers: list[Slug]
+    features: dict[Slug, Pairing] = Field(description="named <task>--<teacher>")
+    studies: list[Slug]
+    experiments: list[Slug]
+    seeds: list[Count] = Field(min_length=1)
+
+
+class Params(Strict):
+    """The whole of params.yaml."""
+
+    active: Active
+    sources: dict[Slug, Source]
+    tasks: dict[Slug, Task]
+    tiling: Tiling
+    teachers: dict[Slug, dict[str, Any]]
+    defaults: Defaults
+    compare: Compare
+    reference: Reference
+    experiments: dict[Slug, Experiment]
+
+
+class Row(Strict):
+    """An experiment with everything merged: what `plan` writes and engines expand."""
+
+    name: str
+    study: str
+    method: str
+    task: str
+    parent: str | None
+    why: str
+    core: bool
+    teachers: list[str]
+    teacher_view: Literal["cached", "online"]
+    inputs: list[str]
+    pair: list[str]
+    labels: int | None
+    train_domain: str | None
+    test_domain: str | None
+    model: Model
+    train: Train
+    augment: Augment
+    predict: Predict
+    options: dict[str, Any]
+
+
+TASK_KEYS = ("inputs", "pair", "labels", "train_domain", "test_domain")
+GROUPS: dict[str, type[Strict]] = {"model": Model, "train": Train, "augment": Augment, "predict": Predict}
