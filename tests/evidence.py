@@ -168,6 +168,8 @@ def row(experiment: str, study: str, parent: str | None = None, why: str = "to s
         "method": "supervised",
         "task": study,
         "core": True,
+        "labels": None,
+        "family": experiment,
     }
 
 

@@ -282,7 +282,8 @@ def _run_folder(arguments: argparse.Namespace) -> Path:
 
 def _fact(row: Row) -> dict[str, Any]:
     names = {"experiment": "name", "study": "study", "parent": "parent", "why": "why", "method": "method", "task": "task"}
-    return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core}
+    alike = digest(row.model_dump(exclude={"name", "parent", "why", "core", "labels"}))
+    return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core, "labels": row.labels, "family": alike}
 
 
 def _study_rows(params: Params) -> dict[str, list[dict[str, Any]]]:

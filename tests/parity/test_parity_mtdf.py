@@ -80,6 +80,31 @@ def test_translators_and_fusion_match_with_gradients() -> None:
         assert_close(own[name].grad, gradient.numpy(), 1e-4)  # type: ignore[arg-type]
 
 
+def formula(number: int, shape: tuple[int, ...], scale: float) -> Tensor:
+    """Tensor `number` of the case that is too large to be stored: waves by its flat index."""
+    index = np.arange(1, np.prod(shape) + 1, dtype=np.float64)
+    wave = np.sin(0.7310585 * index + 1.618 * number + 0.25 * np.cos(0.013 * index))
+    return torch.from_numpy((scale * wave).astype(np.float32).reshape(shape))
+
+
+def test_translators_of_the_published_sizes_have_the_recorded_errors() -> None:
+    """518 and 224 pixels, 384 channels to 768 and 1024 through 1024."""
+    fusion = TeacherFusion(384, {"dino": 768, "clip": 1024}, 1024, own=0.8, share=0.1)
+    for first, layers in ((72, fusion.translators["dino"]), (76, fusion.translators["clip"])):
+        for number, parameter in enumerate(layers.parameters(), start=first):
+            shape = tuple(parameter.shape)
+            parameter.data = formula(number, shape, float(np.sqrt(2 / shape[1])) if len(shape) > 1 else 0.01)
+    student = {"dino": formula(3, (1, 1369, 384), 1), "clip": formula(4, (1, 256, 384), 1)}
+    taught = {"dino": formula(5, (1, 1369, 768), 1), "clip": formula(6, (1, 256, 1024), 2)}
+    with torch.no_grad():
+        words = fusion.translated({name: as_map(tokens.numpy()) for name, tokens in student.items()})
+        maps = {name: as_map(tokens.numpy()) for name, tokens in taught.items()}
+        errors = {name: translation_error({name: words[name]}, {name: maps[name]}).item() for name in words}
+        both = translation_error(words, maps).item()
+    assert errors == pytest.approx({"dino": 0.677108, "clip": 2.181424}, abs=1e-6)
+    assert both == pytest.approx(1.429266, abs=1e-6)
+
+
 def boxes(mask: np.ndarray) -> CutMix:
     """A recorded box mask (B, S, S) as boxes."""
     found = []

@@ -18,6 +18,7 @@ import numpy as np
 
 from georelay.files import replacing
 from georelay.reference import plain_name
+from georelay.report.efficiency import Curve, draw_label_curve, finish_label_axes, label_curves
 from georelay.report.maps import WRONG, Panel, PanelScene, RowMap, read_panel, scale_bar
 from georelay.report.tables import Row, families, points
 
@@ -46,7 +47,8 @@ def draw_study(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path
     """Write the learning curves and the map panel of a study."""
     names = [row["experiment"] for _, row in families(rows)]
     histories = {name: read_histories(name, seeds, root) for name in names}
-    _save(_curves(study, histories), figure_path(study, "curves", root))
+    efficiency = label_curves([row for _, row in families(rows)], seeds, root)
+    _save(_curves(study, histories, efficiency), figure_path(study, "curves", root))
     panel = read_panel(_for_maps(rows), seeds, root, scenes)
     _save(_panel(study, panel) if panel else _nothing(), figure_path(study, "panel", root))
 
@@ -68,13 +70,19 @@ def _columns(text: str) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in reader.fieldnames or ()}
 
 
-def _curves(study: str, histories: Mapping[str, Sequence[Mapping[str, np.ndarray]]]) -> Figure:
-    """Validation score and loss; of many rows a few at a time, on common scales."""
+def _curves(
+    study: str, histories: Mapping[str, Sequence[Mapping[str, np.ndarray]]], efficiency: Mapping[str, Curve] = {}
+) -> Figure:
+    """Scores by the share of labels where rows differ in it; validation score and loss, of many rows a few at a time."""
     names = list(histories)
     share = -(-len(names) // max(1, -(-len(names) // MOST_CURVES)))  # 13 rows are 5, 5 and 3, not 6, 6 and 1
     groups = [names[first : first + share] for first in range(0, len(names), share)] or [[]]
-    figure = _figure(CURVES_INCHES[0], CURVES_INCHES[1] * len(groups))
-    grid = figure.subplots(len(groups), 2, squeeze=False, sharey="col")
+    bands = len(groups) + bool(efficiency)
+    figure = _figure(CURVES_INCHES[0], CURVES_INCHES[1] * bands)
+    parts = figure.subfigures(bands, 1, squeeze=False)[:, 0]
+    if efficiency:
+        _draw_efficiency(parts[0].subplots(), efficiency, study)
+    grid = [part.subplots(1, 2) for part in parts[bool(efficiency) :]]
     for axes, group in zip(grid, groups, strict=True):
         for index, name in enumerate(group):
             style = _style(index, _short(name, study))
@@ -84,7 +92,17 @@ def _curves(study: str, histories: Mapping[str, Sequence[Mapping[str, np.ndarray
         _finish_axes(axes[1], f"training loss (means of 1/{BINS} of the steps)")
         axes[1].set_yscale("log")  # methods add up losses of very different sizes
         _name_curves(axes)
+        for own, first in zip(axes, grid[0], strict=True):
+            own.sharey(first) if own is not first else None
     return figure
+
+
+def _draw_efficiency(axes: Axes, efficiency: Mapping[str, Curve], study: str) -> None:
+    for index, (name, curve) in enumerate(efficiency.items()):
+        draw_label_curve(axes, curve, index - (len(efficiency) - 1) / 2, _style(index, _short(name, study)))
+    _finish_axes(axes, "mIoU on test scenes (points) by the share of labelled tiles")
+    finish_label_axes(axes, sorted({share for curve in efficiency.values() for share in curve}))
+    _name_curves([axes])
 
 
 def _name_curves(axes: Sequence[Axes]) -> None:

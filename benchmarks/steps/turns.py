@@ -1,0 +1,93 @@
+"""Two ways to do the same training step, in turns within one process, so that a busy machine slows both.
+
+Peak memory comes from a process of each way. The last line that is printed is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from georelay.models.device import keep_memory
+
+WAYS = ("ours", "public")
+
+
+class Way(Protocol):
+    """A method with its optimiser and a batch."""
+
+    def step(self) -> None:
+        """One whole step, optimiser and all."""
+        ...
+
+
+# The way of a comparison by its label, and whether it is the public one.
+Build = Callable[[str, bool], Way]
+
+
+def run(name: str, text: str | None, goals: Mapping[str, float], build: Build) -> None:
+    """Compare both ways in every size and print what was found; `goals` are the ratios aimed at."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--only", choices=list(goals), help="this size alone")
+    parser.add_argument("--peak", nargs=2, metavar=("SIZE", "WAY"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_memory()
+    if options.peak:
+        label, way = options.peak
+        print(round(_peak(build(label, way == "public")), 1))
+        return
+    found: dict[str, dict[str, Any]] = {}
+    for label in [options.only] if options.only else goals:
+        found[label] = {"goal": goals[label]} | _compared(label, build, options.rounds, options.steps)
+        found[label] |= {f"{way}_peak_mb": _peak_of_own_process(label, way) for way in WAYS}
+        print(f"{label}: {found[label]}", file=sys.stderr)
+    print(json.dumps({"benchmark": name, "n": options.rounds, "threads": 1, "step": found}))
+
+
+def _compared(label: str, build: Build, rounds: int, steps: int) -> dict[str, Any]:
+    """Public over ours, per round, after a round that warms up."""
+    ways = {way: build(label, way == "public") for way in WAYS}
+    spent: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for name, way in ways.items():
+            seconds = statistics.fmean(_seconds(way) for _ in range(steps))
+            if turn:
+                spent[name].append(seconds)
+    ratios = sorted(public / ours for public, ours in zip(spent["public"], spent["ours"], strict=True))
+    medians = {f"{way}_ms": round(1e3 * statistics.median(values), 1) for way, values in spent.items()}
+    return {"ratio": round(statistics.median(ratios), 2), "low": round(ratios[0], 2), "high": round(ratios[-1], 2), **medians}
+
+
+def _seconds(way: Way) -> float:
+    started = time.perf_counter()
+    way.step()
+    return time.perf_counter() - started
+
+
+def _peak_of_own_process(label: str, way: str) -> float:
+    """What a process of its own needs at most, above what it had before its first step."""
+    command = [sys.executable, sys.argv[0], "--peak", label, way]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def _peak(way: Way) -> float:
+    # The size of a process, not its highest: what was needed to build the networks would hide in that.
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    Path("/proc/self/clear_refs").write_text("5")  # the highest mark starts anew
+    way.step()
+    way.step()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return (int(status["VmHWM"].split()[0]) * 1024 - before) / 2**20

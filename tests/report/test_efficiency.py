@@ -1,0 +1,57 @@
+"""Label-efficiency curves: which rows make one, what its points are, and that they are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from evidence import Project, finish_study, row
+from georelay.report.efficiency import label_curves, percent
+from georelay.report.figures import draw_study
+
+SHARES: dict[str, Any] = {"1": "1%", "5": "5%", "all": None}
+
+
+def test_a_share_is_a_percentage_and_a_count_is_none() -> None:
+    assert [percent(labels) for labels in ("1%", "0.5%", None, 32)] == [1.0, 0.5, 100.0, None]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path, size=64, scenes=2)
+
+
+def rows(project: Project) -> list[dict[str, Any]]:
+    """A student at three shares and a method at two; one row that stands alone."""
+    worse = {"student-1": 0.7, "student-5": 0.5, "student-all": 0.2, "method-1": 0.4, "method-all": 0.1, "other-5": 0.3}
+    made = finish_study(project, "clouds", {f"clouds-{name}": share for name, share in worse.items()}, seeds=[0, 1])
+    for fact in made:
+        _, family, share = fact["experiment"].split("-")
+        fact |= {"family": family, "labels": SHARES[share]}
+    return made
+
+
+def test_rows_that_differ_in_the_share_of_labels_make_a_curve(project: Project) -> None:
+    curves = label_curves(rows(project), [0, 1], project.root)
+    assert {name: list(curve) for name, curve in curves.items()} == {"clouds-student": [1, 5, 100], "clouds-method": [1, 100]}
+    student = curves["clouds-student"]
+    assert all(len(scores) == 2 for scores in student.values())
+    assert max(student[1]) < min(student[5]) < min(student[100]) < 100
+
+
+def test_a_share_without_runs_is_left_out(project: Project) -> None:
+    missing = row("clouds-student-10", "clouds") | {"family": "student", "labels": "10%"}
+    assert list(label_curves([*rows(project), missing], [0, 1], project.root)["clouds-student"]) == [1, 5, 100]
+
+
+def test_curves_stand_above_the_learning_curves(project: Project) -> None:
+    made = rows(project)
+    target = project.root / "results/figures/clouds-curves.png"
+    draw_study("clouds", made, [0, 1], project.root, scenes=1)
+    with_shares = Image.open(target).size
+    draw_study("clouds", [fact | {"labels": 32} for fact in made], [0, 1], project.root, scenes=1)
+    without = Image.open(target).size
+    assert with_shares[0] == without[0] and with_shares[1] > 1.4 * without[1]
