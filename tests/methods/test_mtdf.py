@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from georelay.batches.streams import open_stream
 from georelay.methods.base import Batches
 from georelay.methods.mtdf import MtdfMethod
-from georelay.models.fusion import TeacherFusion, affinity_error, discrepancy, translation_error
+from georelay.models.fusion import Attended, TeacherFusion, affinity_error, discrepancy, translation_error
 from georelay.train.run import build_method
 from invented import CARD, InventedFeatures, InventedStore, make_plan, write_teacher
 
@@ -111,6 +111,15 @@ def test_a_teacher_of_another_size_gets_a_pass_of_its_own() -> None:
     assert plain.shape[-1] == 4 and small.shape[-1] == 2
     expected = resized.student.backbone(F.interpolate(image, size=[16, 16], mode="bilinear", align_corners=True))[-1]
     torch.testing.assert_close(small, expected)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "attended"), [("sum", set()), ("attention", {"seer", "other"}), ("attention-to-resized", {"other"})]
+)
+def test_which_words_are_attended_to(fusion: str, attended: set[str]) -> None:
+    sized = {"seer": CARD, "other": CARD | {"settings": CARD["settings"] | {"size": 16}}}
+    back = build(teachers=sized, options={"fusion": fusion}).student.fusion.back
+    assert {name for name, way in back.items() if isinstance(way, Attended)} == attended
 
 
 def test_the_head_learns_faster_than_the_backbone() -> None:

@@ -75,9 +75,11 @@ class MtdfMethod(FixMatchMethod):
         student = build_student(plan["settings"]["model"], input_bands(plan), len(plan["classes"]))
         channels = student.decoder.classify.in_channels if options["place"] == "decoder" else student.backbone.channels[-1]
         widths = {name: card["taps"][-1]["channels"] for name, card in cards.items()}
-        shares = {"own": options["own"], "share": options["share"], "kind": options["fusion"]}
-        fusion = TeacherFusion(channels, widths, options["hidden"], **shares)
         sizes = {name: card["settings"]["size"] for name, card in cards.items()}
+        kind = options["fusion"]
+        attended = {name for name, size in sizes.items() if kind == "attention" or (kind == "attention-to-resized" and size)}
+        facts = {"own": options["own"], "share": options["share"], "fused": kind != "none", "attended": attended}
+        fusion = TeacherFusion(channels, widths, options["hidden"], **facts)
         return MtdfStudent(student, fusion, sizes, place=options["place"], view=options["student_view"])
 
     def prepare(self, root: Path) -> None:

@@ -131,7 +131,9 @@ class Mtdf(FixMatch):
     hidden: int = Field(gt=0, description="width of a translator's middle layer")
     own: float = Field(ge=0, description="share of the student's own map in the fused one")
     share: float = Field(ge=0, description="share of each teacher's words")
-    fusion: Literal["sum", "attention", "none"] = Field(description="attention: words on another grid are attended to")
+    fusion: Literal["sum", "attention", "attention-to-resized", "none"] = Field(
+        description="how words come back: summed; attended to, all or those of teachers with a size of their own; not at all"
+    )
     place: Literal["encoder", "decoder"] = Field(description="what is translated: the deepest map, or what the classifier reads")
     student_view: Literal["resized", "shared"] = Field(
         description="for a teacher with a size of its own: another pass at that size (public code), or the same map"

@@ -5,7 +5,7 @@ Beside them the errors to what the teachers say: squared error of the words, aff
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,25 @@ HEADS = 8  # of the attention that one published variant has instead of a sum
 class TeacherFusion(nn.Module):
     """One translator and one way back a teacher; f* = own * f + sum of share * back(words).
 
-    kind "attention": words on another grid than the student's are attended to instead of resized. "none": f* = f.
+    Words of the `attended` teachers are attended to, on whatever grid they are, instead of resized. Not `fused`: f* = f.
     """
 
     def __init__(
-        self, channels: int, teachers: Mapping[str, int], hidden: int, *, own: float, share: float, kind: str = "sum"
+        self,
+        channels: int,
+        teachers: Mapping[str, int],
+        hidden: int,
+        *,
+        own: float,
+        share: float,
+        fused: bool = True,
+        attended: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.own, self.share, self.kind = own, share, kind
+        self.own, self.share, self.fused = own, share, fused
         self.translators = nn.ModuleDict({name: _translator(channels, hidden, width) for name, width in teachers.items()})
-        ways = teachers if kind != "none" else {}
-        self.back = nn.ModuleDict({name: _way_back(channels, width, kind) for name, width in ways.items()})
+        ways = teachers if fused else {}
+        self.back = nn.ModuleDict({name: _way_back(channels, width, name in attended) for name, width in ways.items()})
 
     def translated(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What each teacher would say (B, its width, h, w), from the student's map for that teacher."""
@@ -35,7 +43,7 @@ class TeacherFusion(nn.Module):
 
     def forward(self, own: Tensor, translated: Mapping[str, Tensor]) -> Tensor:
         """The student's map with all teachers' words in it."""
-        if self.kind == "none":
+        if not self.fused:
             return own
         fused = self.own * own
         for name, words in translated.items():
@@ -72,8 +80,8 @@ def _translator(channels: int, hidden: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, width, 1))
 
 
-def _way_back(channels: int, width: int, kind: str) -> nn.Module:
-    return Attended(channels, width) if kind == "attention" else Summed(width, channels, 1)
+def _way_back(channels: int, width: int, attended: bool) -> nn.Module:
+    return Attended(channels, width) if attended else Summed(width, channels, 1)
 
 
 def translation_error(translated: Mapping[str, Tensor], taught: Mapping[str, Tensor]) -> Tensor:
