@@ -58,7 +58,7 @@ VIT = {
 }
 SIZES = {
     "embedded": Size(("attributes", "restoration"), 64, 16, 3.0, {"place": "encoder"}),
-    "ViT-B/14 and ViT-L/14 at 224": Size(("mtdf-dinov2-b", "clip-l"), 224, 2, 6.0, VIT),
+    "ViT-B/14 and ViT-L/14 at 224": Size(("mtdf-dinov2-b", "mtdf-clip-l"), 224, 2, 6.0, VIT),
 }
 
 
