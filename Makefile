@@ -54,7 +54,7 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 
 bench: setup ## measure; each file prints one JSON object as its last line
 	snakemake --cores $(CORES) results/teachers/{attributes,restoration}{,-untrained}.json \
-		results/scores/landcover-distil-{attributes,online}/seed{0,1,2,3,4}.json results/tiles/{clouds,grass,crosscity,allweather}.json
+		results/scores/distil-{attributes,online}/seed{0,1,2,3,4}.json results/tiles/{clouds,grass,crosscity,allweather}.json
 	@for file in benchmarks/*.py; do echo "== $$file"; python $$file || exit 1; done
 
 adopt-dvc: setup ## DVC takes over what Snakemake has made

@@ -4,11 +4,11 @@ Time: whole steps (batch, student, losses, update) of the method `distil`, both 
 busy machine slows both. `warm` is how training reads the store; `cold` reads every batch from the disk, after the
 store's pages were dropped. Agreement: how far the stored maps, moved as the image was, are from the teacher's answer to
 the moved image, as a share of the maps' spread, for every augmentation on its own. Worth: test mIoU of the rows
-`landcover-distil-attributes` and `landcover-distil-online`, from scores that are there already. The last line is one
+`distil-attributes` and `distil-online`, from scores that are there already. The last line is one
 JSON object.
 
     snakemake --cores all results/teachers/{attributes,restoration}.json
-    snakemake --cores all results/scores/landcover-distil-{attributes,online}/seed{0,1,2,3,4}.json
+    snakemake --cores all results/scores/distil-{attributes,online}/seed{0,1,2,3,4}.json
     python benchmarks/teacher_cache.py [--rounds 5] [--batch 8]
 """
 
@@ -50,7 +50,7 @@ from georelay.train.loop import Session, _step
 from georelay.train.run import open_session
 from georelay.train.teach import teach
 
-ROW, ONLINE = "landcover-distil-attributes", "landcover-distil-online"
+ROW, ONLINE = "distil-attributes", "distil-online"
 BATCH = 32
 SCENES = {"train": 3, "val": 0, "test": 1}
 EMBEDDED = ("attributes", "restoration")

@@ -168,7 +168,7 @@ def test_the_committed_schema_is_the_one_the_classes_make() -> None:
     assert committed == Params.model_json_schema(), "run `georelay schema` and commit the result"
 
 
-ROW = ("experiments", "landcover-distil-attributes")
+ROW = ("experiments", "distil-attributes")
 FEATURES = {"landcover--attributes": {"task": "landcover", "teacher": "attributes"}}
 TEACHER = {"why": "x", "licence": "none", "taps": [2], "network": "test_resnet", "bands": ["red"]}
 TEACHER |= {"statistics": {"mean": [0.1], "std": [0.1], "white": None}}
@@ -271,10 +271,10 @@ def test_what_a_teacher_stands_on_must_be_active(values: dict[str, Any], tmp_pat
 
 
 def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any], tmp_path: Path) -> None:
-    values["active"]["experiments"] = ["landcover-student", "landcover-distil-attributes", "landcover-distil-online"]
-    values["experiments"]["landcover-distil-attributes"]["set"] = {"teacher_view": "online"}
+    values["active"]["experiments"] = ["landcover-student", "distil-attributes", "distil-online"]
+    values["experiments"]["distil-attributes"]["set"] = {"teacher_view": "online"}
     values["active"] |= {"teachers": ["attributes"], "features": {}, "studies": ["landcover"]}
     assert [row.teacher_view for row in rows(loaded(values, tmp_path))] == ["cached", "online", "online"]
     values["active"]["teachers"] = []
-    with pytest.raises(UserError, match=r'active\.teachers: landcover-distil-attributes needs "attributes"'):
+    with pytest.raises(UserError, match=r'active\.teachers: distil-attributes needs "attributes"'):
         loaded(values, tmp_path)

@@ -179,7 +179,7 @@ def test_every_row_gets_a_plan_of_its_own(root: Path) -> None:
 
 @pytest.mark.parametrize("view", ["cached", "online"])
 def test_a_plan_holds_its_teachers_and_where_their_features_lie(root: Path, params: Params, view: str) -> None:
-    row = resolve(params, "landcover-distil-attributes").model_copy(update={"teacher_view": view})
+    row = resolve(params, "distil-attributes").model_copy(update={"teacher_view": view})
     plan = make_plan(params, row, root)
     kept = {key: value for key, value in teacher_card("attributes").items() if key not in ("name", "licence")}
     stored = {"path": "results/features/landcover--attributes.zarr.zip", "sha256": "2" * 64}
@@ -194,7 +194,7 @@ def test_a_row_without_teachers_holds_none(plan: dict[str, Any]) -> None:
 
 def test_features_of_another_version_of_the_teacher_are_refused(root: Path, params: Params) -> None:
     write_json(root / teacher_path("attributes"), teacher_card("attributes", sha256="f" * 64))
-    row = resolve(params, "landcover-distil-attributes")
+    row = resolve(params, "distil-attributes")
     message = r"(?s)landcover--attributes\.json: holds features of another version .*`georelay features landcover attributes`"
     with pytest.raises(UserError, match=message):
         make_plan(params, row, root)
@@ -205,7 +205,7 @@ def test_features_of_another_version_of_the_teacher_are_refused(root: Path, para
 def test_missing_teachers_and_features_are_named(root: Path, params: Params, path: Path) -> None:
     (root / path).unlink()
     with pytest.raises(UserError, match=f"{path}: file is missing"):
-        write_plans(params, root, ["landcover-distil-attributes"])
+        write_plans(params, root, ["distil-attributes"])
 
 
 @pytest.mark.parametrize(
@@ -213,14 +213,14 @@ def test_missing_teachers_and_features_are_named(root: Path, params: Params, pat
     [({"sha256": "f" * 64}, True), ({"taps": []}, True), ({"licence": "GPL"}, False)],
 )
 def test_a_run_counts_its_teacher_not_the_licence(root: Path, params: Params, change: dict[str, Any], counts: bool) -> None:
-    row = resolve(params, "landcover-distil-attributes")
+    row = resolve(params, "distil-attributes")
     before = run_fingerprint(make_plan(params, row, root), 0)
     write_teachers(root, **change)
     assert (run_fingerprint(make_plan(params, row, root), 0) != before) == counts
 
 
 def test_the_order_of_teachers_does_not_count(root: Path, params: Params) -> None:
-    row = resolve(params, "landcover-distil-attributes")
+    row = resolve(params, "distil-attributes")
     orders = (["attributes", "restoration"], ["restoration", "attributes"])
     plans = [make_plan(params, row.model_copy(update={"teachers": names}), root) for names in orders]
     assert run_fingerprint(plans[0], 0) == run_fingerprint(plans[1], 0)
@@ -261,13 +261,13 @@ def test_a_longer_lesson_is_another_teacher(params: Params) -> None:
 
 
 def test_a_change_of_a_teacher_changes_the_plans_of_its_rows_alone(root: Path, params: Params) -> None:
-    names = ["clouds-student", "landcover-student", "landcover-distil-attributes", "landcover-distil-restoration"]
+    names = ["clouds-student", "landcover-student", "distil-attributes", "distil-restoration"]
     before = {path.stem: path.read_bytes() for path in write_plans(params, root, names)}
     made = teacher_card("attributes", sha256="f" * 64)
     write_json(root / teacher_path("attributes"), made)
     write_json(root / features_path("landcover", "attributes"), {"teacher": made["sha256"], "sha256": "3" * 64})
     write_plans(params, root, names)
-    assert [name for name in names if (root / plan_path(name)).read_bytes() != before[name]] == ["landcover-distil-attributes"]
+    assert [name for name in names if (root / plan_path(name)).read_bytes() != before[name]] == ["distil-attributes"]
 
 
 def test_plan_and_the_rules_import_nothing_heavy() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from checkouts import Checkout, make_checkout
 
-TAUGHT = ("landcover-student", "landcover-distil-attributes", "landcover-distil-restoration")
+TAUGHT = ("landcover-student", "distil-attributes", "distil-restoration")
 
 
 @pytest.fixture(scope="module")

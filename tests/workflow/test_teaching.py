@@ -8,12 +8,12 @@ from checkouts import Checkout
 pytestmark = pytest.mark.engine
 
 TEACHERS = ("attributes", "restoration")
-ROWS = ("landcover-student", "landcover-distil-attributes", "landcover-distil-restoration")
+ROWS = ("landcover-student", "distil-attributes", "distil-restoration")
 EVIDENCE = {"compare landcover", "report", "track"}
 LESSON = ("teachers", "restoration", "taught", "set", "masked")
 # What stands on one of the teachers.
-TAUGHT = {"teach restoration", "features landcover restoration"} | {"plan landcover-distil-restoration"}
-TAUGHT |= {f"{stage} landcover-distil-restoration 0" for stage in ("train", "predict", "evaluate")}
+TAUGHT = {"teach restoration", "features landcover restoration"} | {"plan distil-restoration"}
+TAUGHT |= {f"{stage} distil-restoration 0" for stage in ("train", "predict", "evaluate")}
 
 
 def log(checkout: Checkout, name: str) -> str:
