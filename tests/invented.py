@@ -170,7 +170,7 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "model": MODEL | changes.pop("model", {}),
         "train": TRAIN | changes.pop("train", {}),
         "augment": AUGMENT | changes.pop("augment", {}),
-        "predict": {"window": 32, "overlap": 8, "batch": 4} | changes.pop("predict", {}),
+        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth"} | changes.pop("predict", {}),
         "method": OPTIONS[method] | changes.pop("options", {}),
     }
     plan = {
@@ -181,6 +181,7 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "train_domain": "main",
         "test_domain": "main",
         "labels": None,
+        "unscored": [],
         "pair": [],
         "teacher_view": "cached",
         "classes": CLASSES,

@@ -161,6 +161,27 @@ def test_a_domain_the_tiles_do_not_have_is_named(root: Path) -> None:
         make_plan(params, row, root)
 
 
+def test_unscored_classes_stand_in_the_plan(root: Path, params: Params) -> None:
+    row = resolve(params, "clouds-student")
+    assert make_plan(params, row, root)["unscored"] == []
+    task = params.tasks["clouds"].model_copy(update={"unscored": ["b"]})
+    changed = resolve(params.model_copy(update={"tasks": {**params.tasks, "clouds": task}}), "clouds-student")
+    plan = make_plan(params, changed, root)
+    assert plan["unscored"] == ["b"]
+    assert rule_digest(params, "evaluate", row) != rule_digest(params, "evaluate", changed)
+    assert predict_key(plan) == predict_key(make_plan(params, row, root)), "maps do not depend on it"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["bb"], r'unscored.*: unknown class "bb".*\n.*did you mean'), (["b", "a"], "leaves no class that is scored")],
+)
+def test_unscored_classes_are_checked(root: Path, params: Params, names: list[str], said: str) -> None:
+    row = resolve(params, "clouds-student").model_copy(update={"unscored": names})
+    with pytest.raises(UserError, match=said):
+        make_plan(params, row, root)
+
+
 def test_missing_tiles_are_named(tmp_path: Path) -> None:
     params = load_params(REPOSITORY / "params.yaml")
     with pytest.raises(UserError, match=r"results/tiles/clouds.json: file is missing"):

@@ -17,6 +17,7 @@ from georelay.codebase import code_digest
 from georelay.errors import UserError
 from georelay.files import digest, read_json, write_json
 from georelay.methods.options import METHODS
+from georelay.reading import lookup
 from georelay.rows import features_name, resolve_teacher, rows, teacher_row
 from georelay.settings import TASK_KEYS, Params, Row
 
@@ -149,13 +150,15 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         if getattr(row, key) not in (None, *card["domains"]):
             where = f"params.yaml: experiments.{row.name}.{key}"
             raise UserError(f'task {row.task} has no domain "{getattr(row, key)}"', where, f"known: {', '.join(card['domains'])}")
+    classes = [entry["name"] for entry in card["classes"]]
+    _check_unscored(row, classes)
     settings = {key: getattr(row, key).model_dump() for key in ("model", "train", "augment", "predict")}
     return {
         "experiment": row.name,
         "method": row.method,
         "task": row.task,
         **{key: getattr(row, key) for key in (*TASK_KEYS, "teacher_view")},
-        "classes": [entry["name"] for entry in card["classes"]],
+        "classes": classes,
         "colours": [entry["colour"] for entry in card["classes"]],
         "ignore": card["ignore"],
         "modalities": {name: card["modalities"][name] for name in (*row.inputs, *row.pair)},
@@ -166,6 +169,14 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
         "versions": versions("train"),
     }
+
+
+def _check_unscored(row: Row, classes: list[str]) -> None:
+    where = f"params.yaml: tasks.{row.task}.unscored, or experiments.{row.name}.set.unscored"
+    for name in row.unscored:
+        lookup(dict.fromkeys(classes), name, where, "class")
+    if not set(classes) - set(row.unscored):
+        raise UserError("leaves no class that is scored", where, f"name fewer of {', '.join(classes)}")
 
 
 def _teaching(row: Row, root: Path) -> dict[str, Any]:

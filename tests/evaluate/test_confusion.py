@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from georelay.errors import UserError
-from georelay.evaluate.confusion import class_f1, class_iou, count_confusion, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate.confusion import (
+    class_f1,
+    class_iou,
+    cohen_kappa,
+    count_confusion,
+    count_pixels,
+    mean_iou,
+    mean_present,
+    overall_accuracy,
+)
 
 IGNORE = 255
 
@@ -29,6 +38,28 @@ def test_ignored_truth_and_missing_prediction_never_count() -> None:
     truth = np.array([0, IGNORE, 1, 1], np.uint8)
     guess = np.array([0, 0, IGNORE, 0], np.uint8)
     assert count_confusion(truth, guess, 2, IGNORE).tolist() == [[1, 0], [1, 0]]
+
+
+def test_pixels_without_a_true_class_have_a_row_of_their_own() -> None:
+    truth = np.array([0, IGNORE, 1, 1, IGNORE], np.uint8)
+    guess = np.array([0, 0, IGNORE, 0, IGNORE], np.uint8)
+    assert count_pixels(truth, guess, 2, IGNORE).tolist() == [[1, 0], [1, 0], [1, 0]]
+
+
+def test_a_column_without_a_row_is_wrong_and_has_no_score() -> None:
+    confusion = np.array([[2, 1, 3], [0, 4, 0]])
+    assert class_iou(confusion) == pytest.approx([2 / 6, 4 / 5])
+    assert class_f1(confusion) == pytest.approx([4 / 8, 8 / 9])
+    assert overall_accuracy(confusion) == pytest.approx(6 / 10)
+    chance = (6 * 2 + 4 * 5) / 100
+    assert cohen_kappa(confusion) == pytest.approx((0.6 - chance) / (1 - chance))
+
+
+def test_kappa_by_hand() -> None:
+    # 60 of 100 are right. Of the first class 60 are true and 70 predicted: 0.6 x 0.7 + 0.4 x 0.3 would be right by chance.
+    assert cohen_kappa(np.array([[45, 15], [25, 15]])) == pytest.approx((0.60 - 0.54) / (1 - 0.54))
+    assert np.isnan(cohen_kappa(np.array([[7, 0], [0, 0]]))) and np.isnan(cohen_kappa(np.zeros((2, 2), np.int64)))
+    assert cohen_kappa(np.array([[1, 0], [0, 1]]) * 10**10) == 1, "its squares do not fit into 64 bits"
 
 
 def test_an_absent_class_is_nan_and_left_out_of_the_mean() -> None:

@@ -12,7 +12,7 @@ import rasterio
 import torch
 
 from georelay.errors import UserError
-from georelay.evaluate.predict import Mapper, predict_run
+from georelay.evaluate.predict import Mapper, predict_at_multiple, predict_run
 from georelay.files import sha256_file
 from georelay.geo.raster import write_raster
 from georelay.methods.base import run_facts
@@ -101,6 +101,37 @@ def test_one_window_is_the_student_s_own_answer(tmp_path: Path) -> None:
     expected = np.where(valid, logits.argmax(1)[0, :20].numpy(), 255)
     with rasterio.open(maps(tmp_path) / "test-001.tif") as raster:
         assert (raster.read(1) == expected).mean() > 0.998  # float32 either way: a tie may fall differently
+
+
+class Noted:
+    """A student that answers an image with itself, and notes its size."""
+
+    stride = 1
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen = tuple(image.shape[-2:])
+        return image
+
+
+@pytest.mark.parametrize(
+    ("side", "multiple", "seen"), [(512, 14, 518), (1024, 14, 1022), (21, 14, 28), (20, 14, 14), (5, 14, 14), (20, 0, 20)]
+)
+def test_a_window_is_shown_at_the_nearest_multiple(side: int, multiple: int, seen: int) -> None:
+    student, ramp = Noted(), torch.linspace(-1, 1, side).expand(1, 1, 14, side)
+    answer = predict_at_multiple(student, ramp, multiple)
+    assert student.seen == (14, seen)
+    torch.testing.assert_close(answer, ramp, atol=1e-4, rtol=0)  # corners stay where they are, so a ramp stays a ramp
+
+
+@pytest.mark.parametrize("change", [{"multiple": 14}, {"blend": "uniform"}])
+def test_settings_of_the_public_code_reach_the_maps(tmp_path: Path, change: dict[str, Any]) -> None:
+    images = []
+    for name, predict in (("a", {}), ("b", change)):
+        predict_run(prepared(tmp_path / name, predict=predict), 0, tmp_path / name)
+        with rasterio.open(maps(tmp_path / name) / "test-000.tif") as raster:
+            images.append(raster.read(1))
+    assert images[0].shape == images[1].shape and 0 < (images[0] != images[1]).mean() < 0.5
+    assert ((images[0] == 255) == (images[1] == 255)).all()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

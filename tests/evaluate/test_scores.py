@@ -66,6 +66,7 @@ def test_scores_by_hand(root: Path) -> None:
     assert facts["iou"] == {"clear": 0.5, "shadow": 0.5, "cloud": None}
     assert facts["f1"]["shadow"] == pytest.approx(2 / 3, abs=1e-8)
     assert (facts["miou"], facts["oa"]) == (0.5, pytest.approx(4 / 6, abs=1e-8))
+    assert facts["kappa"] == pytest.approx(1 / 3, abs=1e-8)  # (4/6 - 1/2) / (1 - 1/2): each class is half of either
     assert facts["scenes"]["test-000"] == {"pixels": 3, "miou": 0.5, "oa": pytest.approx(2 / 3, abs=1e-8)}
 
 
@@ -74,7 +75,9 @@ def test_confusion_of_each_scene_is_written_without_zeros(root: Path) -> None:
     lines = (root / "results/scores/student/seed0.csv").read_text().splitlines()
     assert lines[0] == "scene,truth,predicted,count"
     first = {"test-000,clear,clear,1", "test-000,clear,shadow,1", "test-000,shadow,shadow,1"}
-    assert set(lines[1:]) == first | {"test-001,clear,clear,1", "test-001,shadow,clear,1", "test-001,shadow,shadow,1"}
+    nowhere = {"test-000,,clear,1"}  # predicted where there is no true class
+    second = {"test-001,clear,clear,1", "test-001,shadow,clear,1", "test-001,shadow,shadow,1"}
+    assert set(lines[1:]) == first | nowhere | second
 
 
 def test_files_are_the_same_to_the_byte_and_read_back(root: Path) -> None:
@@ -85,6 +88,42 @@ def test_files_are_the_same_to_the_byte_and_read_back(root: Path) -> None:
     stored = read_scores("student", 0, root)
     assert stored is not None and stored.scenes == ("test-000", "test-001") and stored.classes == CLASSES
     assert stored.pooled.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_scores_as_published_by_hand(root: Path) -> None:
+    evaluate_run(PLAN, 0, root)
+    facts = json.loads((root / "results/scores/student/seed0.json").read_text())["as_published"]
+    # The pixel without a true class is one more that is predicted clear: 4 against 3 of shadow.
+    assert facts["iou"] == {"clear": 0.5, "shadow": 0.5, "cloud": 0.0} and facts["miou"] == pytest.approx(1 / 3)
+    assert facts["f1"] == {"clear": pytest.approx(2 * (2 / 4) * (2 / 3) / (7 / 6)), "shadow": pytest.approx(2 / 3), "cloud": 0.0}
+    assert facts["kappa"] == pytest.approx((4 / 6 - 21 / 36) / (1 - 21 / 36))
+    assert facts["definitions"].keys() == facts.keys() - {"definitions"}
+
+
+def test_an_unscored_class_is_wrong_where_predicted_and_uncounted_where_true(root: Path) -> None:
+    evaluate_run({**PLAN, "unscored": ["shadow"]}, 0, root)
+    facts = json.loads((root / "results/scores/student/seed0.json").read_text())
+    # Of three pixels that are truly clear two are found; two of shadow and one of none are called clear besides.
+    assert (facts["pixels"], facts["oa"]) == (3, pytest.approx(2 / 3))
+    assert facts["iou"] == {"clear": pytest.approx(2 / 3), "shadow": None, "cloud": None}
+    assert facts["miou"] == pytest.approx(2 / 3) and facts["f1"]["clear"] == pytest.approx(0.8)
+    precision, recall = 2 / 4, 2 / 3
+    assert facts["as_published"]["f1"]["clear"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert facts["as_published"]["miou"] == pytest.approx(1 / 3) and facts["as_published"]["iou"]["shadow"] is None
+    stored = read_scores("student", 0, root)
+    assert stored is not None and stored.scored == ("clear", "cloud")
+    assert stored.pooled.tolist() == [[2, 0, 1], [0, 0, 0]]
+
+
+def test_files_from_before_there_were_pixels_without_a_truth_are_read(root: Path) -> None:
+    evaluate_run(PLAN, 0, root)
+    path = root / "results/scores/student/seed0.json"
+    facts = json.loads(path.read_text())
+    write_json(path, {key: value for key, value in facts.items() if key not in ("unscored", "kappa", "as_published")})
+    lines = path.with_suffix(".csv").read_text().splitlines()
+    path.with_suffix(".csv").write_text("\n".join(line for line in lines if ",," not in line) + "\n")
+    stored = read_scores("student", 0, root)
+    assert stored is not None and stored.unscored == () and stored.pooled.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
 
 
 def test_strips_add_up_to_the_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,15 @@ def test_weights_by_hand() -> None:
     assert weights(6, 0).min() == 1
 
 
+def test_windows_that_count_the_same_have_their_plain_mean() -> None:
+    def answer(corners: Sequence[Corner]) -> np.ndarray:
+        return np.stack([np.full((1, 6, 6), float(col)) for _, col in corners])
+
+    columns = np.concatenate([band[0] for _, band in blend(6, 9, 6, 4, 2, 1, answer, uniform=True)])[0]
+    assert starts(9, 6, 4) == [0, 2, 3]
+    np.testing.assert_allclose(columns, [0, 0, 1, *[5 / 3] * 3, 2.5, 2.5, 3], atol=1e-6)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_neighbours_that_disagree_fade_into_each_other(axis: int) -> None:
     def answer(corners: Sequence[Corner]) -> np.ndarray:

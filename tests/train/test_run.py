@@ -241,6 +241,16 @@ def test_validation_counts_every_labelled_pixel_once() -> None:
     assert session.method.training
 
 
+def test_validation_leaves_out_what_is_not_scored() -> None:
+    session = run.open_session(make_plan(unscored=["grass"]), 0, Path("nowhere"), "f", torch.device("cpu"), World(0, 1, 0))
+    part = loop.validate(session)
+    session.method.plan["unscored"] = []  # type: ignore[index]
+    whole = loop.validate(session)
+    assert (part == whole[[0, 2, 3]][:, [0, 2, 3, 1]]).all()
+    # class 0: 3 / (3 + 1 + 2), class 1: 4 / (4 + 1); what is called the unscored class is wrong, and no class of its own
+    assert loop.mean_iou(np.array([[3, 0, 2], [1, 4, 0]])) == pytest.approx((3 / 6 + 4 / 5) / 2)
+
+
 def test_mean_iou_by_hand() -> None:
     # class 0: 3 / (3 + 1), class 1: 4 / (4 + 1), class 2 is absent
     assert loop.mean_iou(np.array([[3, 0, 0], [1, 4, 0], [0, 0, 0]])) == pytest.approx((3 / 4 + 4 / 5) / 2)

@@ -46,7 +46,7 @@ def closed(params: Params, chosen: list[Row]) -> dict[str, Any]:
 def make_tiny(values: dict[str, Any], active: dict[str, Any], scored: set[str]) -> None:
     """A few small scenes, a few steps; a task that only teaches needs one scene a kind of land."""
     values["defaults"]["train"] |= TINY_TRAINING
-    values["defaults"]["predict"] = {"window": 64, "overlap": 16, "batch": 8}
+    values["defaults"]["predict"] |= {"window": 64, "overlap": 16, "batch": 8}
     for teacher in values["teachers"].values():
         if training := (teacher.get("taught") or {}).get("set", {}).get("train"):
             training |= {key: value for key, value in TINY_TRAINING.items() if key in training}

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from georelay.batches.modality import Modality, modalities_of
 from georelay.errors import UserError
@@ -92,7 +94,7 @@ class Mapper:
             return self.probabilities([(values, valid) for values, valid, _ in windows])
 
         size = (grid.height, grid.width, options["window"], options["overlap"], options["batch"], len(self.plan["classes"]))
-        for row, band in blend(*size, answer):
+        for row, band in blend(*size, answer, uniform=options["blend"] == "uniform"):
             labels[row : row + band.shape[1]] = band.argmax(axis=0)
         labels[~seen] = ignore
         return labels
@@ -104,8 +106,19 @@ class Mapper:
         stacks = [torch.stack([values[place] for values, _ in windows]) for place in range(len(self.modalities))]
         image = torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
         image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))
-        answer: np.ndarray = predict(self.student, image).softmax(dim=1).cpu().numpy()
+        logits = predict_at_multiple(self.student, image, self.plan["settings"]["predict"]["multiple"])
+        answer: np.ndarray = logits.softmax(dim=1).cpu().numpy()
         return answer
+
+
+def predict_at_multiple(student: Any, image: Tensor, multiple: int) -> Tensor:
+    """Logits of every pixel, from an image whose sides are brought to the nearest multiples; 0 leaves them as they are."""
+    if not multiple:
+        return predict(student, image)
+    own = image.shape[-2:]
+    sides = [max(int(side / multiple + 0.5), 1) * multiple for side in own]
+    whole = F.interpolate(image, sides, mode="bilinear", align_corners=True)
+    return F.interpolate(predict(student, whole), own, mode="bilinear", align_corners=True)
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Scores of one run: its maps against the labels, scene by scene, as integers first and ratios after.
 
 results/scores/<experiment>/seed<k>.csv holds the confusion of every scene (cells that are zero are left out) and is what
-comparisons are computed from; the JSON beside it holds the scores for people, with null where a class is absent.
+comparisons are computed from; its rows without a truth say what was predicted where there is no true class. The JSON
+beside it holds the scores for people, with null where a class is absent or not scored.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from georelay.errors import UserError
-from georelay.evaluate.confusion import class_f1, class_iou, count_confusion, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate import as_published
+from georelay.evaluate.confusion import class_f1, class_iou, cohen_kappa, count_pixels, mean_iou, mean_present, overall_accuracy
 from georelay.files import read_json, sha256_file, write_json, write_text
 from georelay.geo.grid import Grid
 from georelay.geo.raster import open_grid, read_window
 from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt, Scene
+from georelay.train.scored import scored_part
 
 HEADER = ("scene", "truth", "predicted", "count")
 STRIP_PIXELS = 1 << 22  # a scene is read in strips of whole rows, so that its size does not matter
@@ -30,11 +33,28 @@ STRIP_PIXELS = 1 << 22  # a scene is read in strips of whole rows, so that its s
 
 @dataclass(frozen=True)
 class Scores:
-    """What one run scored: class and scene names, and a confusion matrix per scene."""
+    """What one run scored: class and scene names, and the counts of each scene."""
 
     classes: tuple[str, ...]
     scenes: tuple[str, ...]
-    confusions: np.ndarray  # [scene, truth, predicted], int64
+    counts: np.ndarray  # [scene, truth, predicted], int64; a row beyond the classes: pixels without a true class
+    unscored: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes that scores are of."""
+        return tuple(name for name in self.classes if name not in self.unscored)
+
+    @property
+    def confusions(self) -> np.ndarray:
+        """[scene, truth, predicted]: true classes are the scored ones; the others are predicted behind them, if at all."""
+        return scored_part(self.counts, self.classes, self.unscored)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """How often each scored class was predicted, wherever that was."""
+        kept = [name not in self.unscored for name in self.classes]
+        return np.asarray(self.counts.sum((0, 1))[kept])
 
     @property
     def pooled(self) -> np.ndarray:
@@ -51,12 +71,13 @@ def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     scenes = receipt.select("test", plan["test_domain"])
     _require_same_scenes(files, scenes, folder / "maps.json")
     command = f"georelay predict {plan['experiment']} {seed}"
-    confusions = [
-        _confusion_of_scene(_intact_map(folder, files[s.name], command), raw / s.label, len(plan["classes"]), plan["ignore"])
+    counts = [
+        _counts_of_scene(_intact_map(folder, files[s.name], command), raw / s.label, len(plan["classes"]), plan["ignore"])
         for s in scenes
     ]
     names = tuple(scene.name for scene in scenes)
-    write_scores(Scores(tuple(plan["classes"]), names, np.stack(confusions)), plan["experiment"], seed, root)
+    unscored = tuple(plan.get("unscored", ()))  # plans made before there were such classes lack it
+    write_scores(Scores(tuple(plan["classes"]), names, np.stack(counts), unscored), plan["experiment"], seed, root)
 
 
 def _same_receipt(plan: dict[str, Any], raw: Path) -> Receipt:
@@ -98,11 +119,11 @@ def _intact_map(folder: Path, entry: Mapping[str, str], command: str) -> Path:
     return path
 
 
-def _confusion_of_scene(predicted: Path, label: Path, classes: int, ignore: int) -> np.ndarray:
+def _counts_of_scene(predicted: Path, label: Path, classes: int, ignore: int) -> np.ndarray:
     grid = open_grid(predicted)
     if difference := grid.difference(open_grid(label)):
         raise UserError(f"does not lie on the grid of its label {label}: {difference}", predicted, "predict the run again")
-    total = np.zeros((classes, classes), np.int64)
+    total = np.zeros((classes + 1, classes), np.int64)
     for row, height in _strips(grid):
         truth, guess = (read_window(path, row, 0, height, grid.width)[0] for path in (label, predicted))
         total += _located(truth, guess, classes, ignore, predicted)
@@ -116,7 +137,7 @@ def _strips(grid: Grid) -> Iterator[tuple[int, int]]:
 
 def _located(truth: np.ndarray, guess: np.ndarray, classes: int, ignore: int, where: Path) -> np.ndarray:
     try:
-        return count_confusion(truth, guess, classes, ignore)
+        return count_pixels(truth, guess, classes, ignore)
     except UserError as error:
         raise UserError(error.what, where, "check the classes of the task and the labels of the source") from None
 
@@ -134,19 +155,32 @@ def write_scores(scores: Scores, experiment: str, seed: int, root: Path) -> None
 
 
 def summary(scores: Scores) -> dict[str, Any]:
-    """All ratios of a run as plain values; None where a class or a whole scene has nothing to count."""
+    """All ratios of a run as plain values; None where a class or a whole scene has nothing to count, or is not scored."""
     pooled = scores.pooled
     f1 = class_f1(pooled)
     return {
         "classes": list(scores.classes),
+        "unscored": list(scores.unscored),
         "pixels": int(pooled.sum()),
         "miou": _plain(mean_iou(pooled)),
         "oa": _plain(overall_accuracy(pooled)),
+        "kappa": _plain(cohen_kappa(pooled)),
         "macro_f1": _plain(mean_present(f1)),
-        "iou": dict(zip(scores.classes, map(_plain, class_iou(pooled)), strict=True)),
-        "f1": dict(zip(scores.classes, map(_plain, f1), strict=True)),
+        "iou": _by_class(scores, class_iou(pooled)),
+        "f1": _by_class(scores, f1),
         "scenes": {name: _scene_facts(cells) for name, cells in zip(scores.scenes, scores.confusions, strict=True)},
+        "as_published": _as_published(scores),
     }
+
+
+def _by_class(scores: Scores, values: np.ndarray) -> dict[str, float | None]:
+    return dict.fromkeys(scores.classes) | dict(zip(scores.scored, map(_plain, values), strict=True))
+
+
+def _as_published(scores: Scores) -> dict[str, Any]:
+    facts = as_published.published_scores(scores.pooled, scores.predicted)
+    plain = {name: _by_class(scores, value) if np.ndim(value) else _plain(value) for name, value in facts.items()}
+    return {**plain, "definitions": as_published.DEFINITIONS}
 
 
 def _scene_facts(cells: np.ndarray) -> dict[str, Any]:
@@ -162,9 +196,10 @@ def _confusion_csv(scores: Scores) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    for scene, truth, guess in np.argwhere(scores.confusions):
-        count = int(scores.confusions[scene, truth, guess])
-        writer.writerow((scores.scenes[scene], scores.classes[truth], scores.classes[guess], count))
+    truths = (*scores.classes, "")
+    for scene, truth, guess in np.argwhere(scores.counts):
+        count = int(scores.counts[scene, truth, guess])
+        writer.writerow((scores.scenes[scene], truths[truth], scores.classes[guess], count))
     return text.getvalue()
 
 
@@ -183,11 +218,12 @@ def read_scores(experiment: str, seed: int, root: Path) -> Scores | None:
 
 def _parse(facts: Mapping[str, Any], text: str) -> Scores:
     classes, scenes = tuple(facts["classes"]), tuple(sorted(facts["scenes"]))
-    place = {name: index for index, name in enumerate(classes)}
+    place = {name: index for index, name in enumerate((*classes, ""))}
     scene_place = {name: index for index, name in enumerate(scenes)}
-    confusions = np.zeros((len(scenes), len(classes), len(classes)), np.int64)
+    counts = np.zeros((len(scenes), len(classes) + 1, len(classes)), np.int64)
     for row in csv.DictReader(io.StringIO(text)):
-        confusions[scene_place[row["scene"]], place[row["truth"]], place[row["predicted"]]] = int(row["count"])
-    if int(confusions.sum()) != facts["pixels"]:
-        raise ValueError(f"{confusions.sum()} pixels in the CSV, {facts['pixels']} in the JSON")
-    return Scores(classes, scenes, confusions)
+        counts[scene_place[row["scene"]], place[row["truth"]], place[row["predicted"]]] = int(row["count"])
+    scores = Scores(classes, scenes, counts, tuple(facts.get("unscored", ())))
+    if (pixels := int(scores.pooled.sum())) != facts["pixels"]:
+        raise ValueError(f"{pixels} pixels in the CSV, {facts['pixels']} in the JSON")
+    return scores

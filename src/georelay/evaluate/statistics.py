@@ -75,10 +75,10 @@ def _difference_by_seed(pooled: np.ndarray) -> np.ndarray:
 
 def _bootstrap(pair: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
     """Samples of the mean difference over seeds and scenes together."""
-    seeds, _, scenes, classes, _ = pair.shape
+    seeds, rows, scenes, *matrix = pair.shape
     weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
     cells = np.moveaxis(pair, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
-    pooled = (weights @ cells).reshape(resamples, seeds, 2, classes, classes)
+    pooled = (weights @ cells).reshape(resamples, seeds, rows, *matrix)
     by_seed = _difference_by_seed(pooled)
     drawn = np.take_along_axis(by_seed, generator.integers(0, seeds, by_seed.shape), axis=1).mean(1)
     centre = by_seed.mean(1)

@@ -1,4 +1,4 @@
-"""Overlapping windows over a scene, blended smoothly, with only one row of windows in memory at a time."""
+"""Overlapping windows over a scene, blended, with only one row of windows in memory at a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def weights(window: int, overlap: int) -> np.ndarray:
 
 
 def blend(
-    height: int, width: int, window: int, overlap: int, batch: int, channels: int, answer: Answer
+    height: int, width: int, window: int, overlap: int, batch: int, channels: int, answer: Answer, uniform: bool = False
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Weighted means of what `answer` says of all windows: bands [channel, y, x] of finished rows with their first row.
 
     Together the bands cover the scene once. Windows of a scene smaller than one window hang over; what they say of
-    pixels outside is dropped.
+    pixels outside is dropped. `uniform` lets every pixel of a window count the same.
     """
     rows, cols = starts(height, window, overlap), starts(width, window, overlap)
-    weight, spread = weights(window, overlap), max(width, window)
+    weight, spread = weights(window, 0 if uniform else overlap), max(width, window)
     total, mass = np.zeros((channels, window, spread), np.float32), np.zeros((window, spread), np.float32)
     for row, following in zip(rows, [*rows[1:], height], strict=True):
         for first in range(0, len(cols), batch):

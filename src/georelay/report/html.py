@@ -115,7 +115,7 @@ def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: 
         about,
         _study_table(study, lines),
         items([f"{escape(line['row'])}: {escape(line['note'])}" for line in lines if line["note"]]),
-        f"<details><summary>IoU per class, macro F1, overall accuracy</summary>{per_class}</details>",
+        f"<details><summary>IoU per class, macro F1, overall accuracy, kappa</summary>{per_class}</details>",
         *_figures(study, runs, root),
     )
 

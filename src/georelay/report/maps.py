@@ -120,7 +120,9 @@ def _row_map(
     if scene not in scores.scenes or scores.classes != tuple(plan["classes"]) or not path.is_file():
         return RowMap(name, None, None, None)
     guess = read_window(path, *window)[0]
-    errors = error_picture(image, truth, guess, plan["ignore"])
+    aside = [place for place, name in enumerate(scores.classes) if name in scores.unscored]
+    counted = np.where(np.isin(truth, aside), plan["ignore"], truth)
+    errors = error_picture(image, counted, guess, plan["ignore"])
     score = float(mean_iou(scores.confusions[scores.scenes.index(scene)]))
     return RowMap(name, colourise(guess, plan["colours"], plan["ignore"]), errors, score)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from georelay.evaluate.confusion import DEFINITIONS, class_f1, class_iou, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate.confusion import DEFINITIONS, class_f1, class_iou, cohen_kappa, mean_iou, mean_present, overall_accuracy
 from georelay.evaluate.scores import Scores, read_scores
 from georelay.evaluate.statistics import NO_DIFFERENCE, Difference, Summary, paired_difference, summarise
 from georelay.files import write_text
@@ -98,7 +98,7 @@ def _incomparable(own: Runs, parent: str | None, runs: Mapping[str, Runs]) -> st
         return f"parent {parent} stands in another study"
     if not set(own) & set(runs[parent]):
         return f"no seed in common with {parent}"
-    keys = {(scores.classes, scores.scenes) for scores in [*own.values(), *runs[parent].values()]}
+    keys = {(scores.classes, scores.unscored, scores.scenes) for scores in [*own.values(), *runs[parent].values()]}
     return f"tested on other scenes or classes than {parent}" if len(keys) > 1 else ""
 
 
@@ -196,18 +196,19 @@ def _note_list(lines: Sequence[Line]) -> str:
 
 
 def class_tables(names: Sequence[str], runs: Mapping[str, Runs]) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Header and cells of the per-class tables: one for every class list that occurs among the rows."""
+    """Header and cells of the per-class tables: one for every list of scored classes among the rows."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         for scores in list(runs[name].values())[:1]:
-            groups.setdefault(scores.classes, []).append(name)
+            groups.setdefault(scores.scored, []).append(name)
     for classes, members in groups.items():
-        yield ["row", *classes, "macro F1", "OA"], [[name, *_class_cells(runs[name])] for name in members]
+        yield ["row", *classes, "macro F1", "OA", "kappa"], [[name, *_class_cells(runs[name])] for name in members]
 
 
 def _class_cells(runs: Runs) -> list[str]:
     pooled = np.stack([scores.pooled for scores in runs.values()])
-    columns = np.column_stack([class_iou(pooled), mean_present(class_f1(pooled)), overall_accuracy(pooled)])
+    whole = mean_present(class_f1(pooled)), overall_accuracy(pooled), cohen_kappa(pooled)
+    columns = np.column_stack([class_iou(pooled), *whole])
     return [points(float(value)) for value in mean_present(columns.T)]
 
 

@@ -102,6 +102,7 @@ class Row(Strict):
     labels: int | None
     train_domain: str | None
     test_domain: str | None
+    unscored: list[str]
     model: Model
     train: Train
     augment: Augment
@@ -109,5 +110,5 @@ class Row(Strict):
     options: dict[str, Any]
 
 
-TASK_KEYS = ("inputs", "pair", "labels", "train_domain", "test_domain")
+TASK_KEYS = ("inputs", "pair", "labels", "train_domain", "test_domain", "unscored")
 GROUPS: dict[str, type[Strict]] = {"model": Model, "train": Train, "augment": Augment, "predict": Predict}

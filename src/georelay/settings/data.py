@@ -101,6 +101,7 @@ class Task(Strict):
     labels: Positive | None = Field(description="labelled training tiles; null is all of them")
     train_domain: str | None = Field(description="null is all of them")
     test_domain: str | None
+    unscored: list[str] = Field(default_factory=list, description="classes that are trained, and left out of every score")
 
 
 class Tiling(Strict):

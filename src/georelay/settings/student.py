@@ -59,3 +59,5 @@ class Predict(Strict):
     window: Positive
     overlap: Count
     batch: Positive
+    multiple: Count = Field(description="windows are brought to sides that are multiples of it, logits back; 0 is off")
+    blend: Literal["smooth", "uniform"] = Field(description="where windows overlap: fading, or each the same")

@@ -21,6 +21,7 @@ from georelay.train.checkpoint import Checkpoint
 from georelay.train.distributed import World
 from georelay.train.history import History
 from georelay.train.optimizer import Optimisers
+from georelay.train.scored import scored_part
 
 FLUSH_EVERY = 20  # steps between waits for a GPU; a CPU never has to be waited for
 
@@ -128,7 +129,7 @@ def _note(history: History) -> str:
 
 @torch.no_grad()
 def validate(session: Session) -> np.ndarray:
-    """Integer confusion [truth, predicted] of the exported student on the validation tiles; nothing is chosen by it."""
+    """Integer confusion [scored truth, predicted] of the exported student on validation tiles; nothing is chosen by it."""
     tiles, size = session.validation, session.settings["batch"]
     assert tiles is not None
     student, classes = session.exported.eval(), len(session.method.plan["classes"])
@@ -140,7 +141,8 @@ def validate(session: Session) -> np.ndarray:
             chosen = predict(student, batch.image).argmax(dim=1)
         confusion += _confusion(batch.label, chosen, classes, tiles.ignore)
     session.method.train()
-    return confusion
+    plan = session.method.plan
+    return scored_part(confusion, plan["classes"], plan.get("unscored", ()))
 
 
 def _confusion(truth: Tensor, chosen: Tensor, classes: int, ignore: int) -> np.ndarray:
@@ -151,7 +153,7 @@ def _confusion(truth: Tensor, chosen: Tensor, classes: int, ignore: int) -> np.n
 
 
 def mean_iou(confusion: np.ndarray) -> float:
-    """Mean over the classes that occur in truth or prediction."""
+    """Mean over the classes that occur in truth or prediction, and are scored: those that have a row."""
     hit = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - hit
+    union = confusion.sum(0)[: len(hit)] + confusion.sum(1) - hit
     return float((hit[union > 0] / union[union > 0]).mean()) if union.any() else float("nan")
