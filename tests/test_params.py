@@ -271,9 +271,9 @@ def test_what_a_teacher_stands_on_must_be_active(values: dict[str, Any], tmp_pat
 
 
 def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any], tmp_path: Path) -> None:
-    values["active"]["experiments"] = ["landcover-student", "distil-attributes", "distil-online"]
+    values["active"]["experiments"] = ["distil-student", "distil-attributes", "distil-online"]
     values["experiments"]["distil-attributes"]["set"] = {"teacher_view": "online"}
-    values["active"] |= {"teachers": ["attributes"], "features": {}, "studies": ["landcover"]}
+    values["active"] |= {"teachers": ["attributes"], "features": {}, "studies": ["landcover-teachers"]}
     assert [row.teacher_view for row in rows(loaded(values, tmp_path))] == ["cached", "online", "online"]
     values["active"]["teachers"] = []
     with pytest.raises(UserError, match=r'active\.teachers: distil-attributes needs "attributes"'):

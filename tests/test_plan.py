@@ -282,7 +282,7 @@ def test_a_longer_lesson_is_another_teacher(params: Params) -> None:
 
 
 def test_a_change_of_a_teacher_changes_the_plans_of_its_rows_alone(root: Path, params: Params) -> None:
-    names = ["clouds-student", "landcover-student", "distil-attributes", "distil-restoration"]
+    names = ["clouds-student", "distil-student", "distil-attributes", "distil-restoration"]
     before = {path.stem: path.read_bytes() for path in write_plans(params, root, names)}
     made = teacher_card("attributes", sha256="f" * 64)
     write_json(root / teacher_path("attributes"), made)

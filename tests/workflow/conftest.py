@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from checkouts import Checkout, make_checkout
 
-TAUGHT = ("landcover-student", "distil-attributes", "distil-restoration")
+TAUGHT = ("distil-student", "distil-attributes", "distil-restoration")
 
 
 @pytest.fixture(scope="module")

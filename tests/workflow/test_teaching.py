@@ -8,8 +8,8 @@ from checkouts import Checkout
 pytestmark = pytest.mark.engine
 
 TEACHERS = ("attributes", "restoration")
-ROWS = ("landcover-student", "distil-attributes", "distil-restoration")
-EVIDENCE = {"compare landcover", "report", "track"}
+ROWS = ("distil-student", "distil-attributes", "distil-restoration")
+EVIDENCE = {"compare landcover-teachers", "report", "track"}
 LESSON = ("teachers", "restoration", "taught", "set", "masked")
 # What stands on one of the teachers.
 TAUGHT = {"teach restoration", "features landcover restoration"} | {"plan distil-restoration"}
