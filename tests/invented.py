@@ -50,6 +50,8 @@ AUGMENT = {
     "turn": True,
     "crop": 0,
     "scale": [1.0, 1.0],
+    "scaling": "window",
+    "padding": "mean",
     "gain": 0.0,
     "offset": 0.0,
     "noise": 0.0,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,10 +17,23 @@ from georelay.errors import UserError
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Move(ABC):
+    """What was done to the tiles of a batch. All arrays have one entry a sample."""
+
+    def take(self, samples: slice | np.ndarray) -> Self:
+        """What was done to some of the samples."""
+        return replace(self, **{name: drawn[samples] for name, drawn in vars(self).items() if isinstance(drawn, np.ndarray)})
+
+    @abstractmethod
+    def apply(self, maps: Tensor, nearest: bool = False) -> Tensor:
+        """Do to `maps` (B, C, cells, cells) of the same tiles what was done to the image."""
+
+
+@dataclass(frozen=True)
+class Geometry(Move):
     """Per sample: a window of the tile, resampled to `side` pixels, then mirrored, then turned.
 
-    `window` is the window's side in tile pixels: `side` where nothing is scaled. All arrays have one entry a sample.
+    `window` is the window's side in tile pixels: `side` where nothing is scaled.
     """
 
     tile: int
@@ -30,11 +44,6 @@ class Geometry:
     flip: np.ndarray
     turn: np.ndarray
 
-    def take(self, samples: slice | np.ndarray) -> Geometry:
-        """The geometry of some of the samples."""
-        kept = {name: getattr(self, name)[samples] for name in ("top", "left", "window", "flip", "turn")}
-        return replace(self, **kept)
-
     def apply(self, maps: Tensor, nearest: bool = False) -> Tensor:
         """Do to `maps` (B, C, cells, cells), which cover the tile, what was done to the image.
 
@@ -42,7 +51,7 @@ class Geometry:
         """
         if maps.shape[-2] != maps.shape[-1]:
             raise ValueError(f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells do not cover square tiles")
-        return self._turned(self._cropped(maps, nearest))
+        return turned(self._cropped(maps, nearest), self.flip, self.turn)
 
     def _cropped(self, maps: Tensor, nearest: bool) -> Tensor:
         cells = maps.shape[-1]
@@ -79,12 +88,14 @@ class Geometry:
         moved = F.grid_sample(maps.to(dtype), grid, mode=mode, padding_mode="border", align_corners=False)
         return moved.to(maps.dtype)
 
-    def _turned(self, maps: Tensor) -> Tensor:
-        result = torch.empty_like(maps)
-        for place, (source, flip, turn) in enumerate(zip(maps, self.flip.tolist(), self.turn.tolist(), strict=True)):
-            mirrored = source.flip(-1) if flip else source
-            result[place] = mirrored.rot90(turn, (-2, -1)) if turn else mirrored
-        return result
+
+def turned(maps: Tensor, flips: np.ndarray, turns: np.ndarray) -> Tensor:
+    """Each of `maps` mirrored or not, then turned by quarters, anticlockwise."""
+    result = torch.empty_like(maps)
+    for place, (source, flip, turn) in enumerate(zip(maps, flips.tolist(), turns.tolist(), strict=True)):
+        mirrored = source.flip(-1) if flip else source
+        result[place] = mirrored.rot90(turn, (-2, -1)) if turn else mirrored
+    return result
 
 
 def common_grid(tile: int, cells: Iterable[int]) -> int:

@@ -1,8 +1,8 @@
 """Strong colour changes of pictures: jitter of brightness, contrast, saturation and hue, greying, blur.
 
-As torchvision's ColorJitter and RandomGrayscale define them, on values brought to 0 ... 1, for any number of bands:
-grey is the luma of red, green and blue where the bands are named so, else their mean, and only those three have a hue.
-What the public codes draw sample by sample is drawn for the whole batch and cut to the samples at hand; the order of
+As torchvision's ColorJitter and RandomGrayscale and Pillow's blur define them, on values brought to 0 ... 1, for any
+number of bands: grey is the luma of red, green and blue where the bands are named so, else their mean, and only those
+three have a hue. What the public codes draw sample by sample is drawn for the whole batch and cut to the samples at hand; the order of
 the four changes is drawn once a batch.
 """
 
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from georelay.batches.modality import Modality
 
 LUMA = {"red": 0.299, "green": 0.587, "blue": 0.114}
-REACH = 3.0  # standard deviations of a Gaussian that its kernel covers
+PASSES = 3  # running means that stand for a Gaussian
 
 
 def jittered(
@@ -137,14 +137,32 @@ def _blurred(value: Tensor, blur: Mapping[str, Any], rng: np.random.Generator, b
     )
     if not chosen.any():
         return value
-    reach = min(ceil(REACH * blur["sigma"][1]), value.shape[-1] - 1, value.shape[-2] - 1)
-    steps = torch.arange(-reach, reach + 1, dtype=value.dtype)
-    kernel = torch.softmax(-0.5 * (steps / sigma.view(-1, 1).clamp(min=1e-3)) ** 2, dim=1)
-    weight = kernel.repeat_interleave(value.shape[1], dim=0)[:, None]
-    flat = F.pad(value.reshape(1, -1, *value.shape[2:]), (reach, reach, reach, reach), mode="reflect")
-    rows = F.conv2d(flat, weight[..., None], groups=len(weight))
-    smooth = F.conv2d(rows, weight[:, :, None], groups=len(weight)).view_as(value)
+    radius, smooth = box_radius(sigma), value
+    reach = ceil(box_radius(torch.tensor(blur["sigma"][1])).item())
+    for axis in (-1, -2):
+        for _ in range(PASSES):
+            smooth = running_mean(smooth, radius, reach, axis)
     return torch.where(chosen, smooth, value)
+
+
+def box_radius(sigma: Tensor) -> Tensor:
+    """The radius of running means that together have a Gaussian's variance (Gwosdek et al. 2011, equations 7, 11 and 14)."""
+    variance = sigma**2 / PASSES
+    whole = ((torch.sqrt(12 * variance + 1) - 1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    return whole + part
+
+
+def running_mean(value: Tensor, radius: Tensor, reach: int, axis: int) -> Tensor:
+    """The mean over `radius` pixels to either side, the outermost counted in part; borders are repeated. `radius` is one a
+    sample and at most `reach`.
+    """
+    across = value.movedim(axis, -1)
+    distance = torch.arange(-reach, reach + 1, dtype=value.dtype).abs()
+    kernel = (radius.view(-1, 1, 1) + 1 - distance).clamp(0, 1) / (2 * radius.view(-1, 1, 1) + 1)
+    rows = F.pad(across.flatten(1, -2).transpose(0, 1), (reach, reach), mode="replicate")
+    mean = F.conv1d(rows, kernel, groups=len(kernel)).transpose(0, 1)
+    return mean.reshape(across.shape).movedim(-1, axis)
 
 
 def _chosen(rng: np.random.Generator, chance: float, batch: int, samples: slice) -> Tensor:

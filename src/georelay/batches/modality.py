@@ -32,6 +32,11 @@ class Modality:
         """The standard deviation as (1, bands, 1, 1)."""
         return torch.tensor(self.std, dtype=torch.float32).view(1, -1, 1, 1)
 
+    @property
+    def black(self) -> Tensor:
+        """Reflectance 0 as (1, bands, 1, 1), normalised; what has no black, the mean."""
+        return -self.centre / self.spread if self.unit == "reflectance" else torch.zeros_like(self.centre)
+
     def normalised(self, raw: Tensor, valid: Tensor) -> Tensor:
         """Zero mean and unit spread over the training tiles; 0, the mean, where `valid` (B, 1, H, W) is false."""
         return torch.where(valid, (raw - self.centre) / self.spread, 0.0)

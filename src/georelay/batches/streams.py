@@ -12,8 +12,9 @@ from torch import Tensor
 
 from georelay.batches.augment import recolour, strengthen
 from georelay.batches.cutmix import CutMix, draw_cutmix
-from georelay.batches.geometry import Geometry, common_grid, crop_side, draw_geometry, identity
+from georelay.batches.geometry import Move, common_grid, crop_side, identity
 from georelay.batches.modality import Modality, modalities_of
+from georelay.batches.rescale import draw_move
 from georelay.batches.sampling import generator, positions
 from georelay.errors import UserError
 
@@ -48,25 +49,33 @@ class FeatureReader(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of one step. `label` is `ignore` and `image` is 0 wherever `valid` is false.
+    """Tensors of one step. `label` is `ignore` wherever `valid` is false, and `image` is 0 there if it is not `padding`.
 
     `features` holds the maps of each teacher by its name: of the tile before colour changes, moved as the image was.
     `strong` are further views of the image, changed in colour alone and not mixed yet; `mixes` are their boxes.
+    `padding` is where black was added: it belongs to the picture, whoever looks at it, and to no loss.
     """
 
     image: Tensor
     label: Tensor
     valid: Tensor
     index: Tensor
-    geometry: Geometry
+    geometry: Move
     pair: Tensor | None = None
     features: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
     strong: tuple[Tensor, ...] = ()
     mixes: tuple[CutMix, ...] = ()
+    padding: Tensor | None = None
+
+    @property
+    def shown(self) -> Tensor:
+        """Where the image holds a picture: valid pixels and black padding."""
+        return self.valid if self.padding is None else self.valid | self.padding
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """The same batch elsewhere."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("label", "valid", "index")}
+        marks = self._present("label", "valid", "index", "padding")
+        moved: dict[str, Any] = {name: tensor.to(device, non_blocking=True) for name, tensor in marks}
         image = self.image.to(device, memory_format=memory_format, non_blocking=True)
         pair = None if self.pair is None else self.pair.to(device, memory_format=memory_format, non_blocking=True)
         features = self._changed_features(lambda map_: map_.to(device, non_blocking=True))
@@ -79,12 +88,15 @@ class Batch:
         return [self._take(slice(part * size, (part + 1) * size)) for part in range(count)]
 
     def _take(self, samples: slice) -> Batch:
-        names = ("image", "label", "valid", "index") + (() if self.pair is None else ("pair",))
-        taken = {name: getattr(self, name)[samples] for name in names}
+        names = ("image", "label", "valid", "index", "pair", "padding")
+        taken = {name: tensor[samples] for name, tensor in self._present(*names)}
         features = self._changed_features(lambda map_: map_[samples])
         strong, mixes = tuple(view[samples] for view in self.strong), tuple(mix.take(samples) for mix in self.mixes)
         geometry = self.geometry.take(samples)
         return replace(self, geometry=geometry, features=features, strong=strong, mixes=mixes, **taken)
+
+    def _present(self, *names: str) -> list[tuple[str, Tensor]]:
+        return [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
 
     def _changed_features(self, change: Callable[[Tensor], Tensor]) -> dict[str, tuple[Tensor, ...]]:
         return {name: tuple(map(change, maps)) for name, maps in self.features.items()}
@@ -120,15 +132,18 @@ class Tiles:
         tiles: np.ndarray = self.store.array(name)[self.ids[places]]
         return tiles
 
-    def batch(self, images: list[Tensor], marks: Tensor, places: np.ndarray, geometry: Geometry) -> Batch:
+    def batch(
+        self, images: list[Tensor], marks: Tensor, places: np.ndarray, geometry: Move, padding: Tensor | None = None
+    ) -> Batch:
         """Stack what `take` gave, changed or not: the first `inputs` modalities are the image, the others its pair."""
         label, seen = marks[:, 0], marks[:, 1] != 0
         if not seen.all():
             label = torch.where(seen, label, self.ignore)
-            images = [torch.where(seen.unsqueeze(1), image, 0.0) for image in images]
+            shown = seen if padding is None else seen | padding
+            images = [torch.where(shown.unsqueeze(1), image, 0.0) for image in images]
         pair = torch.cat(images[self.inputs :], dim=1) if images[self.inputs :] else None
         index = torch.from_numpy(self.ids[places].astype(np.int64))
-        return Batch(torch.cat(images[: self.inputs], dim=1), label.long(), seen, index, geometry, pair)
+        return Batch(torch.cat(images[: self.inputs], dim=1), label.long(), seen, index, geometry, pair, padding=padding)
 
     def whole(self, places: np.ndarray) -> Batch:
         """Tiles as they are, for scoring."""
@@ -175,11 +190,14 @@ class Stream:
         share = self.size // world
         samples = slice(rank * share, (rank + 1) * share)
         rng = generator(self.seed, f"augment/{self.name}", step)
-        geometry = draw_geometry(rng, self.size, self.tiles.side, self.augment, self.grid).take(samples)
+        geometry = draw_move(rng, self.size, self.tiles.side, self.augment, self.grid).take(samples)
         places = positions(len(self.tiles), self.size, step, self.seed, self.name)[samples]
         images, marks = self.tiles.take(places)
-        images = [self._changed(image, m, geometry, rng, samples) for image, m in zip(images, self.tiles.modalities, strict=True)]
-        batch = self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry)
+        padding = self._padding(geometry, marks)
+        moved = [_padded(geometry.apply(image), m, padding) for image, m in zip(images, self.tiles.modalities, strict=True)]
+        pairs = zip(moved, self.tiles.modalities, strict=True)
+        images = [recolour(image, modality, self.augment, rng, self.size, samples) for image, modality in pairs]
+        batch = self.tiles.batch(images, geometry.apply(marks, nearest=True), places, geometry, padding)
         features = {teacher: tuple(map(geometry.apply, cached.take(places))) for teacher, cached in self.features.items()}
         batch = replace(batch, features=features)
         return self._with_strong_views(batch, step, samples) if self.views else batch
@@ -195,10 +213,16 @@ class Stream:
         shown, strong = self.tiles.modalities[: self.tiles.inputs], self.augment["strong"]
         parts = zip(torch.split(batch.image, [len(modality.bands) for modality in shown], dim=1), shown, strict=True)
         view = torch.cat([strengthen(part, modality, strong, rng, self.size, samples) for part, modality in parts], dim=1)
-        return view if batch.valid.all() else torch.where(batch.valid.unsqueeze(1), view, 0.0)
+        return view if batch.shown.all() else torch.where(batch.shown.unsqueeze(1), view, 0.0)
 
-    def _changed(self, image: Tensor, modality: Modality, geometry: Geometry, rng: np.random.Generator, samples: slice) -> Tensor:
-        return recolour(geometry.apply(image), modality, self.augment, rng, self.size, samples)
+    def _padding(self, geometry: Move, marks: Tensor) -> Tensor | None:
+        """Where tiles are padded with black."""
+        inside = torch.ones_like(marks[:, :1])
+        return geometry.apply(inside, nearest=True)[:, 0] == 0 if self.augment["padding"] == "black" else None
+
+
+def _padded(image: Tensor, modality: Modality, padding: Tensor | None) -> Tensor:
+    return image if padding is None else torch.where(padding.unsqueeze(1), modality.black, image)
 
 
 def open_tiles(store: Store, plan: Mapping[str, Any], ids: np.ndarray) -> Tiles:
@@ -218,6 +242,11 @@ def open_stream(
 
 def feature_grid(features: Mapping[str, FeatureReader], side: int, augment: Mapping[str, Any]) -> int:
     """The grid in pixels that crops of tiles must keep to, so that stored maps are cut and not resampled."""
+    if augment["scaling"] == "image":
+        if features:
+            what = f"stored maps of {', '.join(features)} cannot follow tiles that are resized and padded"
+            raise UserError(what, "augment.scaling", "use `teacher_view: online`, or `scaling: window`")
+        return 1
     cells = []
     for teacher, reader in features.items():
         padded = any(tap["span"] > side for tap in reader.taps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -64,8 +64,14 @@ class Augment(Strict):
 
     flip: bool
     turn: bool = Field(description="quarter turns")
-    crop: Count = Field(description="side in pixels; 0 keeps the tile")
+    crop: Count = Field(description="side in pixels; 0 keeps the tile; larger than the tile where the image is scaled")
     scale: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2)
+    scaling: Literal["window", "image"] = Field(
+        description="what is scaled: a window, which never leaves the tile, or the whole tile, padded right and below to the crop"
+    )
+    padding: Literal["mean", "black"] = Field(
+        description="what a scaled tile is padded with: the mean, unseen like gaps; or reflectance 0, part of the picture"
+    )
     gain: NonNegative = Field(description="sd of a per-band factor (reflectance)")
     offset: NonNegative = Field(description="sd of a per-band offset in sds of the band (reflectance)")
     noise: NonNegative = Field(description="sd of pixel noise in sds of the band (reflectance)")

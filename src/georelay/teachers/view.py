@@ -61,7 +61,7 @@ class TeacherView:
     def _answer(self, name: str, batch: Batch, domain: str | None) -> list[Tensor]:
         network = self._networks[name, domain].to(batch.image.device)
         with torch.autocast(batch.image.device.type, enabled=False):
-            maps: list[Tensor] = network(self._raw(batch, self._modality[name]), batch.valid.unsqueeze(1))
+            maps: list[Tensor] = network(self._raw(batch, self._modality[name]), batch.shown.unsqueeze(1))
         return maps
 
     def _raw(self, batch: Batch, name: str) -> Tensor:
