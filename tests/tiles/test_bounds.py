@@ -23,9 +23,7 @@ HERE = Path(__file__).parent
 
 
 def buffered(buffer: float, **changes: Any) -> SimpleNamespace:
-    return make_task(
-        split=SimpleNamespace(**{"rule": "scene", "buffer": buffer, "block": None, "fractions": None, "seed": None} | changes)
-    )
+    return make_task(split=SimpleNamespace(**vars(make_task().split) | {"buffer": buffer} | changes))
 
 
 def gaps(store: TileStore, one: str, other: str) -> np.ndarray:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from georelay.errors import UserError
 from georelay.geo.grid import Grid
 from georelay.geo.raster import metres_per_unit
 from georelay.tiles.split import (
@@ -113,11 +112,6 @@ def test_every_region_gets_its_shares() -> None:
     region = np.repeat([0, 1], 10)
     codes = by_blocks(boxes, region, blocks_task())
     assert all(np.bincount(codes[region == r]).tolist() == [6, 2, 2] for r in (0, 1))
-
-
-def test_fractions_must_add_up() -> None:
-    with pytest.raises(UserError, match=r"add up to 0\.9"):
-        by_blocks(squares((0, 0)), np.zeros(1, int), blocks_task(fractions=SimpleNamespace(train=0.5, val=0.2, test=0.2)))
 
 
 def many_places(scenes: int, each: int) -> Places:

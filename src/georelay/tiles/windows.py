@@ -25,6 +25,11 @@ class Places:
     def __len__(self) -> int:
         return len(self.scene)
 
+    @property
+    def triples(self) -> list[tuple[int, int, int]]:
+        """Scene, row and column of every tile, as plain numbers."""
+        return list(zip(self.scene.tolist(), self.row.tolist(), self.col.tolist(), strict=True))
+
     def chosen(self, keep: np.ndarray) -> Places:
         """The places of some tiles."""
         return Places(self.scene[keep], self.row[keep], self.col[keep])
