@@ -79,7 +79,7 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 def task_key(params: Params, name: str) -> dict[str, Any]:
     """What the tiles of a task depend on, but for the rasters."""
-    kept = {"source", "modalities", "tile", "stride", "split", "compression"}
+    kept = {"source", "modalities", "tile", "stride", "edges", "split", "compression"}
     settings = params.tasks[name].model_dump(include=kept)
     return {"task": name, "settings": settings, "code": stage_code("tile"), "versions": versions("tile")}
 

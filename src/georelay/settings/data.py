@@ -122,6 +122,9 @@ class Task(Strict):
     modalities: list[str] = Field(min_length=1, description="kept in the tile store")
     tile: Positive
     stride: Positive
+    edges: Literal["shift", "pad"] = Field(
+        default="shift", description="the last tiles of a scene: moved inwards, or filled up with pixels that are not valid"
+    )
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")
     inputs: list[str] = Field(min_length=1, description="modalities the student sees")

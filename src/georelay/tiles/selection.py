@@ -74,7 +74,7 @@ def _assigned(
 
 def ground_boxes(rasters: Rasters, places: Places, affine: np.ndarray, buffer: float) -> np.ndarray:
     """Footprints in metres; without a CRS scenes have no place, so each one lies alone."""
-    boxes = splitting.footprints(affine, rasters.tile)
+    boxes = splitting.footprints(affine, *splitting.extents(places, rasters.grids, rasters.tile))
     crs = rasters.grids[0].crs
     # The latitude where degrees are shortest: distances come out too small rather than too large.
     scale_x, scale_y = metres_per_unit(crs, float(np.abs(boxes[:, [1, 3]]).max()))

@@ -32,11 +32,17 @@ def transforms(places: Places, grids: Sequence[Grid]) -> np.ndarray:
     return np.stack([a, b, x, d, e, y], axis=1)
 
 
-def footprints(affine: np.ndarray, tile: int) -> np.ndarray:
+def extents(places: Places, grids: Sequence[Grid], tile: int) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of the part of every tile that lies in its scene."""
+    height, width = np.array([(grid.height, grid.width) for grid in grids])[places.scene].T
+    return np.minimum(tile, width - places.col), np.minimum(tile, height - places.row)
+
+
+def footprints(affine: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Left, bottom, right, top of the ground box around every tile."""
     a, b, c, d, e, f = affine.T
-    x = np.stack([c, c + a * tile, c + b * tile, c + (a + b) * tile])
-    y = np.stack([f, f + d * tile, f + e * tile, f + (d + e) * tile])
+    x = np.stack([c, c + a * width, c + b * height, c + a * width + b * height])
+    y = np.stack([f, f + d * width, f + e * height, f + d * width + e * height])
     return np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
 
 

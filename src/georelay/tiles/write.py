@@ -45,7 +45,8 @@ def write_tiles(
     folder, target = Path(folder), Path(target)
     receipt.require(folder)
     rasters = open_rasters(receipt, folder, task.modalities, task.tile)
-    places, blocks = cut(rasters.grids, task.tile, task.stride, tiles_per_block(memory_mb, workers, rasters.tile_bytes))
+    per_block = tiles_per_block(memory_mb, workers, rasters.tile_bytes)
+    places, blocks = cut(rasters.grids, task.tile, task.stride, per_block, task.edges)
     copies = 1 if task.compression == "none" else 2
     require_space(target.parent, int(len(places) * rasters.tile_bytes * OVERHEAD * copies), f"tiling {task_name}")
     remove_leftovers(target)
