@@ -47,6 +47,7 @@ def card(task: str) -> dict[str, Any]:
         "ignore": 255,
         "modalities": {name: BAND for name in ("optical", "eo", "sar")},
         "domains": domains,
+        "labelled": {domain: {"count": 640, "digest": "3" * 64, "tiles": []} for domain in domains},
     }
 
 
@@ -91,6 +92,41 @@ def test_a_plan_holds_all_that_its_runs_need(plan: dict[str, Any]) -> None:
     assert plan["settings"]["method"] == {"label_smoothing": 0.0}
     assert set(plan["modalities"]) == {"optical"}
     assert "why" not in plan, "a reason reworded must not train anything"
+
+
+@pytest.mark.parametrize(
+    ("share", "tiles", "labelled"),
+    [
+        *(("1%", tiles, count) for tiles, count in ((3283, 32), (12045, 120), (640, 6))),
+        *(("5%", tiles, count) for tiles, count in ((3283, 164), (12045, 602), (640, 32))),
+        *(("10%", tiles, count) for tiles, count in ((3283, 328), (12045, 1204), (640, 64))),
+        *(("0.5%", 640, 3), ("0.1%", 640, 1), ("29%", 100, 29), ("100%", 3283, 3283)),
+    ],
+)
+def test_a_share_of_labels_becomes_a_count(root: Path, params: Params, share: str, tiles: int, labelled: int) -> None:
+    known = card("clouds") | {"labelled": {"main": {"count": tiles}}}
+    write_json(root / card_path("clouds"), known)
+    row = resolve(params, "clouds-student").model_copy(update={"labels": share})
+    assert make_plan(params, row, root)["labels"] == labelled and row.labels == share
+
+
+def test_a_share_is_taken_of_each_domain_that_is_trained_on(root: Path, params: Params) -> None:
+    write_json(
+        root / card_path("crosscity"), card("crosscity") | {"labelled": {"source": {"count": 90}, "target": {"count": 50}}}
+    )
+    row = resolve(params, "crosscity-source-only").model_copy(update={"labels": "10%"})
+    assert make_plan(params, row, root)["labels"] == 9
+    both = row.model_copy(update={"train_domain": None})
+    assert make_plan(params, both, root)["labels"] == {"source": 9, "target": 5}
+
+
+def test_what_is_tested_stands_in_the_plan_where_it_was_drawn(root: Path, params: Params) -> None:
+    drawn = {"tile": 64, "scenes": {"a": [[0, 64]]}}
+    write_json(root / card_path("clouds"), card("clouds") | {"tested": drawn})
+    plan = make_plan(params, resolve(params, "clouds-student"), root)
+    assert plan["source"]["tested"] == drawn
+    fewer = plan | {"source": plan["source"] | {"tested": drawn | {"scenes": {}}}}
+    assert predict_key(fewer) != predict_key(plan)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
 from georelay.rows import features_name, resolve, teacher_row
 from georelay.settings import Params, Row
+from georelay.settings.data import Split
+
+ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
 
 def load_params(path: Path = PARAMS) -> Params:
@@ -42,8 +45,24 @@ def _check_references(params: Params) -> None:
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
         if task.stride > task.tile:
             raise UserError(f"stride {task.stride} leaves gaps between tiles of {task.tile}", f"{where}.stride")
-        if task.split.rule == "blocks" and None in (task.split.block, task.split.fractions, task.split.seed):
-            raise UserError("rule blocks needs block, fractions and seed", f"{where}.split")
+        _check_split(task.split, params.sources[task.source], f"{where}.split")
+
+
+DRAWN = {"blocks": ("block", "fractions", "seed"), "scenes": ("fractions", "seed"), "tiles": ("fractions", "seed")}
+
+
+def _check_split(split: Split, source: Any, where: str) -> None:
+    """The rule has what it needs, of the settings and of the source."""
+    if lacking := [key for key in DRAWN.get(split.rule, ()) if getattr(split, key) is None]:
+        raise UserError(f"rule {split.rule} needs {' and '.join(lacking)}", where)
+    if split.fractions and abs((total := sum(split.fractions.model_dump().values())) - 1) > ROUNDING:
+        raise UserError(f"fractions add up to {total:g}, not 1", f"{where}.fractions")
+    if split.rule == "tiles" and split.buffer:
+        hint = "set it to 0, or use rule scenes or blocks"
+        raise UserError("rule tiles puts neighbours into different splits and keeps none of them apart", f"{where}.buffer", hint)
+    if (split.rule == "scene" or split.of == "held-out") and source.kind == "folder" and source.splits is None:
+        hint = "draw with rule scenes, blocks or tiles, `of: all`"
+        raise UserError("the source has no splits: `splits` is null", where, hint)
 
 
 def _check_endings(params: Params) -> None:

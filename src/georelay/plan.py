@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -79,7 +80,7 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 def task_key(params: Params, name: str) -> dict[str, Any]:
     """What the tiles of a task depend on, but for the rasters."""
-    kept = {"source", "modalities", "tile", "stride", "split", "compression"}
+    kept = {"source", "modalities", "tile", "stride", "edges", "split", "compression"}
     settings = params.tasks[name].model_dump(include=kept)
     return {"task": name, "settings": settings, "code": stage_code("tile"), "versions": versions("tile")}
 
@@ -146,6 +147,7 @@ def plan_path(experiment: str) -> Path:
 def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
     """Every number, class and digest that a row's runs depend on."""
     card, source = _read_card(root / card_path(row.task)), params.tasks[row.task].source
+    tested = {"tested": card["tested"]} if "tested" in card else {}
     for key in ("train_domain", "test_domain"):
         if getattr(row, key) not in (None, *card["domains"]):
             where = f"params.yaml: experiments.{row.name}.{key}"
@@ -158,13 +160,14 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "method": row.method,
         "task": row.task,
         **{key: getattr(row, key) for key in (*TASK_KEYS, "teacher_view")},
+        "labels": _budget(row, card),
         "classes": classes,
         "colours": [entry["colour"] for entry in card["classes"]],
         "ignore": card["ignore"],
         "modalities": {name: card["modalities"][name] for name in (*row.inputs, *row.pair)},
         "settings": settings | {"method": row.options},
         "tiles": {"path": f"results/tiles/{row.task}.zarr.zip", "sha256": card["sha256"]},
-        "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"]},
+        "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"], **tested},
         **_teaching(row, root),
         "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
         "versions": versions("train"),
@@ -177,6 +180,16 @@ def _check_unscored(row: Row, classes: list[str]) -> None:
         lookup(dict.fromkeys(classes), name, where, "class")
     if not set(classes) - set(row.unscored):
         raise UserError("leaves no class that is scored", where, f"name fewer of {', '.join(classes)}")
+
+
+def _budget(row: Row, card: dict[str, Any]) -> Any:
+    """How many tiles have labels: a share is taken of each domain that is trained on, and is one tile at least."""
+    if not isinstance(row.labels, str):
+        return row.labels
+    share = Decimal(row.labels.removesuffix("%")) / 100
+    domains = card["domains"] if row.train_domain is None else [row.train_domain]
+    counts = {domain: max(1, int(share * card["labelled"][domain]["count"])) for domain in domains}
+    return counts if len(counts) > 1 else counts[domains[0]]
 
 
 def _teaching(row: Row, root: Path) -> dict[str, Any]:

@@ -134,6 +134,19 @@ def test_strips_add_up_to_the_whole(root: Path, monkeypatch: pytest.MonkeyPatch)
     assert (root / "results/scores/student/seed0.json").read_bytes() == whole
 
 
+@pytest.mark.parametrize("pixels", [2, 1 << 22])
+def test_only_what_was_drawn_for_testing_counts(root: Path, monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    monkeypatch.setattr(scores, "STRIP_PIXELS", pixels)
+    drawn = {"tile": 1, "scenes": {"test-000": [[0, 1], [1, 1]], "train-000": [[1, 0]]}}
+    write_map(root, "train-000", [[0, 0], [1, 0]])
+    listing = root / "results/maps/student/seed0/maps.json"
+    known = json.loads(listing.read_text())["scenes"]
+    write_json(listing, {"scenes": {name: known[name] for name in drawn["scenes"]}})
+    evaluate_run({**PLAN, "source": {**PLAN["source"], "tested": drawn}}, 0, root)
+    lines = (root / "results/scores/student/seed0.csv").read_text().splitlines()[1:]
+    assert lines == ["test-000,clear,shadow,1", "train-000,clear,shadow,1"]  # the pixel beside is ignored in any case
+
+
 def test_a_changed_map_is_refused(root: Path) -> None:
     path = root / "results/maps/student/seed0/test-001.tif"
     path.write_bytes(path.read_bytes()[:-1] + b"!")

@@ -23,9 +23,7 @@ HERE = Path(__file__).parent
 
 
 def buffered(buffer: float, **changes: Any) -> SimpleNamespace:
-    return make_task(
-        split=SimpleNamespace(**{"rule": "scene", "buffer": buffer, "block": None, "fractions": None, "seed": None} | changes)
-    )
+    return make_task(split=SimpleNamespace(**vars(make_task().split) | {"buffer": buffer} | changes))
 
 
 def gaps(store: TileStore, one: str, other: str) -> np.ndarray:
@@ -60,6 +58,27 @@ def test_blocks_of_one_scene_do_not_meet(source: Source, tile: Any) -> None:
     assert all(card["splits"][split]["count"] for split in ("train", "val", "test"))
     assert min(gaps(store, *pair).min() for pair in (("train", "test"), ("val", "test"), ("train", "val"))) >= 50
     assert card["tiles"] + sum(card["dropped"]["buffer"].values()) == 256
+
+
+@pytest.mark.parametrize("edges", ["shift", "pad"])
+@pytest.mark.parametrize("rule", ["scene", "blocks", "scenes", "tiles"])
+def test_no_pixel_is_in_two_splits(source: Source, tile: Any, rule: str, edges: str) -> None:
+    """Whatever the rule: tiles painted into their scenes never paint over those of another split."""
+    for index, split in enumerate(("train", "val", "test", "train", "train")):
+        source.add(f"s{index}", split, (72, 40), at=(500000.0 + 400 * index, 4e6))  # side by side, no multiples of 16
+    task = buffered(0.0, rule=rule, block=160.0, fractions=SimpleNamespace(train=0.6, val=0.2, test=0.2), seed=1)
+    task.edges = edges
+    path, card = tile(source, task)
+    store, ground = TileStore(path), np.full((80, 216), 255)
+    left = (store.coordinate("transform")[:, 2] - 500000).astype(int) // 10
+    where = zip(store.coordinate("row").tolist(), left.tolist(), store.coordinate("scene").tolist(), strict=True)
+    for (row, column, scene), code in zip(where, store.coordinate("split").tolist(), strict=True):
+        piece = ground[row : min(row + 16, 72), column : min(column + 16, 40 * (scene + 1))]
+        assert set(np.unique(piece)) <= {255, code}
+        piece[:] = code
+    assert all(card["splits"][split]["count"] for split in ("train", "val", "test"))
+    if edges == "pad":
+        assert sum(card["dropped"]["buffer"].values()) == 0 and card["tiles"] == 5 * 5 * 3, "nothing overlaps"
 
 
 def refused(source: Source, tile: Any, task: SimpleNamespace | None = None) -> str:

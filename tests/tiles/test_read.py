@@ -95,6 +95,8 @@ def test_select_by_domain(source: Source, tile: Any) -> None:
     store = TileStore(tile(source)[0])
     assert store.select("train", "target").tolist() == list(range(6, 12))
     assert set(store.select("train", "target", 4)) <= set(range(6, 12))
+    each = store.select("train", budget={"target": 2, "source": 3}).tolist()
+    assert each == [*store.select("train", "target", 2), *store.select("train", "source", 3)]
     with pytest.raises(UserError, match="needs a domain"):
         store.select("train", budget=4)
 

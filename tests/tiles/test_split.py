@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from georelay.errors import UserError
 from georelay.geo.grid import Grid
 from georelay.geo.raster import metres_per_unit
 from georelay.tiles.split import (
@@ -16,9 +15,12 @@ from georelay.tiles.split import (
     VAL,
     apart,
     by_blocks,
+    by_draw,
+    extents,
     footprints,
     keep_apart,
     label_ranks,
+    ranked_lists,
     split_lists,
     too_close,
     transforms,
@@ -83,7 +85,9 @@ def test_footprints_of_a_turned_raster() -> None:
     places = Places(np.array([0], np.int32), np.array([3], np.int32), np.array([5], np.int32))
     affine = transforms(places, [turned])
     assert affine.tolist() == [[0.0, 2.0, 56.0, 2.0, 0.0, 80.0]]
-    assert footprints(affine, 4).tolist() == [[56.0, 80.0, 64.0, 88.0]]
+    assert footprints(affine, *extents(places, [turned], 4)).tolist() == [[56.0, 80.0, 64.0, 88.0]]
+    low = Grid(5, 100, turned.transform, None, 1, "uint8", None)  # two rows are left, which run east: it is 4 wide
+    assert footprints(affine, *extents(places, [low], 4)).tolist() == [[56.0, 80.0, 60.0, 88.0]]
 
 
 def test_scenes_without_a_place_are_strangers() -> None:
@@ -115,9 +119,41 @@ def test_every_region_gets_its_shares() -> None:
     assert all(np.bincount(codes[region == r]).tolist() == [6, 2, 2] for r in (0, 1))
 
 
-def test_fractions_must_add_up() -> None:
-    with pytest.raises(UserError, match=r"add up to 0\.9"):
-        by_blocks(squares((0, 0)), np.zeros(1, int), blocks_task(fractions=SimpleNamespace(train=0.5, val=0.2, test=0.2)))
+def drawn(rule: str, places: Places, region: np.ndarray | None = None, **changes: object) -> np.ndarray:
+    names = [f"s{number}" for number in range(int(places.scene.max()) + 1)]
+    region = np.zeros(len(places), int) if region is None else region
+    return by_draw(places, np.zeros((len(places), 4)), region, names, blocks_task(rule=rule, **changes))
+
+
+def test_scenes_are_drawn_whole() -> None:
+    codes = drawn("scenes", many_places(20, 6)).reshape(20, 6)
+    assert (codes == codes[:, :1]).all() and np.bincount(codes[:, 0]).tolist() == [12, 4, 4]
+    assert (drawn("scenes", many_places(20, 6), seed=4) != codes.ravel()).any()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "counts"),
+    [(5472, [3283, 1094, 1095]), (20075, [12045, 4015, 4015])],  # the published lists of Potsdam and DeepGlobe
+)
+def test_tiles_are_drawn_one_by_one_and_counted_as_in_published_lists(tiles: int, counts: list[int]) -> None:
+    codes = drawn("tiles", many_places(1, tiles))
+    assert np.bincount(codes).tolist() == counts
+    assert (drawn("tiles", many_places(1, tiles), seed=4) != codes).any()
+
+
+@pytest.mark.parametrize("rule", ["scenes", "tiles"])
+def test_every_region_is_drawn_by_itself(rule: str) -> None:
+    places, region = many_places(15, 4), np.repeat([0, 1], [40, 20])
+    codes = drawn(rule, places, region)
+    assert [np.bincount(codes[region == r]).tolist() for r in (0, 1)] == [[24, 8, 8], [12, 4, 4]]
+    assert (codes[:40] == drawn(rule, places.chosen(np.arange(40)))).all()
+
+
+@pytest.mark.parametrize(("rule", "odd"), [("scenes", 7), ("tiles", 7), ("scenes", 8), ("tiles", 8)])
+def test_halves_leave_nothing_to_train(rule: str, odd: int) -> None:
+    halves = SimpleNamespace(train=0.0, val=0.5, test=0.5)
+    codes = drawn(rule, many_places(odd, 1), fractions=halves)
+    assert sorted(np.bincount(codes, minlength=3).tolist()) == [0, odd // 2, odd - odd // 2] and (codes != TRAIN).all()
 
 
 def many_places(scenes: int, each: int) -> Places:
@@ -162,6 +198,15 @@ def test_lists_say_where_tiles_are() -> None:
     moved = split_lists(split, many_places(2, 2), ["a", "c"])
     assert [lists[s]["tiles"] for s in ("train", "val", "test")] == [[0, 1], [], [2, 3]]
     assert lists["train"]["digest"] == moved["train"]["digest"] and lists["test"]["digest"] != moved["test"]["digest"]
+
+
+def test_ranked_lists_are_the_order_of_labels_domain_by_domain() -> None:
+    rank, domain = np.array([1, -1, 0, 0, 1, -1]), np.array([0, 0, 0, 1, 1, 1])
+    lists = ranked_lists(rank, domain, ["land", "town", "sea"], many_places(2, 3), ["a", "b"])
+    assert [lists[name]["tiles"] for name in ("land", "town", "sea")] == [[2, 0], [3, 4], []]
+    assert [lists[name]["count"] for name in ("land", "town", "sea")] == [2, 2, 0]
+    other = ranked_lists(np.array([0, -1, 1, 0, 1, -1]), domain, ["land", "town"], many_places(2, 3), ["a", "b"])
+    assert lists["land"]["digest"] != other["land"]["digest"] and lists["town"]["digest"] == other["town"]["digest"]
 
 
 def test_degrees_shrink_towards_the_pole() -> None:

@@ -19,6 +19,8 @@ def test_offsets_by_hand() -> None:
     assert offsets(50, 16, 16).tolist() == [0, 16, 32, 34]  # the last one is shifted inwards
     assert offsets(16, 16, 16).tolist() == [0]
     assert offsets(40, 16, 8).tolist() == [0, 8, 16, 24]
+    assert offsets(50, 16, 16, "pad").tolist() == [0, 16, 32, 48]  # the last one reaches beyond
+    assert len(offsets(6000, 512, 512, "pad")) == 12 and len(offsets(2448, 512, 512, "pad")) == 5
 
 
 def test_every_pixel_is_in_a_tile() -> None:
@@ -27,6 +29,8 @@ def test_every_pixel_is_in_a_tile() -> None:
         for start in offsets(size, 16, 12):
             covered[start : start + 16] = True
         assert covered.all() and offsets(size, 16, 12)[-1] + 16 == size
+        padded = offsets(size, 16, 12, "pad")
+        assert (np.diff(padded) == 12).all() and padded[-1] < size <= padded[-1] + 16
 
 
 @pytest.mark.parametrize("per_block", [1, 2, 3, 4, 9, 100])

@@ -155,6 +155,20 @@ def test_a_size_that_is_no_multiple_is_covered_by_shifted_tiles(source: Source, 
     assert np.array_equal(store.array("sar")[5], source.pixels["a"]["sar"][:, 4:20, 21:37])
 
 
+def test_a_size_that_is_no_multiple_is_filled_up_where_asked(source: Source, tile: Any) -> None:
+    source.add("a", "train", (20, 37))
+    source.add("b", "test", (16, 16), at=(600000.0, 4e6))
+    stores = [TileStore(tile(source, make_task(edges="pad"), memory_mb=memory)[0]) for memory in (64, 1)]
+    store, pixels = stores[0], source.pixels["a"]
+    assert store.coordinate("row")[:6].tolist() == [0, 0, 0, 16, 16, 16]
+    assert store.coordinate("col")[:6].tolist() == [0, 16, 32] * 2
+    assert np.array_equal(store.array("sar")[5, :, :4, :5], pixels["sar"][:, 16:, 32:])
+    assert np.array_equal(store.array("label")[5, :4, :5], pixels["label"][0, 16:, 32:])
+    assert store.array("valid")[5].sum() == 4 * 5 == store.array("valid")[5, :4, :5].sum()
+    assert (store.array("label")[5] != 255).sum() == 20 and not store.array("optical")[5, :, 4:].any()
+    assert store.attrs["class_counts"]["train"] == np.bincount(pixels["label"].ravel(), minlength=3).tolist()
+
+
 def test_modalities_are_those_of_the_task(three_scenes: Source, tile: Any) -> None:
     path, card = tile(three_scenes, make_task(modalities=["sar"]))
     assert TileStore(path).modalities == ["sar"] == list(card["modalities"])
@@ -168,6 +182,9 @@ def test_the_card(made: Made) -> None:
     store = TileStore(path)
     assert store.attrs["splits"]["val"]["tiles"] == list(range(6, 12))
     assert store.attrs["splits"]["val"]["digest"] == card["splits"]["val"]["digest"]
+    ranked = {budget: store.select("train", "main", budget).tolist() for budget in (1, 3, 6)}
+    assert card["labelled"]["main"]["count"] == 6 and "tested" not in card
+    assert all(card["labelled"]["main"]["tiles"][:budget] == tiles for budget, tiles in ranked.items())
     assert card["scenes"] == ["train-000", "val-000", "test-000"] and card["domains"] == ["main"]
 
 

@@ -23,8 +23,15 @@ GSD = 10.0
 
 def make_task(**changes: Any) -> SimpleNamespace:
     """Task settings as the tile stage sees them."""
-    split = SimpleNamespace(rule="scene", buffer=0.0, block=None, fractions=None, seed=None)
-    values = {"source": "made", "modalities": ["optical", "sar"], "tile": 16, "stride": 16, "compression": "none"}
+    split = SimpleNamespace(rule="scene", buffer=0.0, block=None, fractions=None, seed=None, of="all")
+    values = {
+        "source": "made",
+        "modalities": ["optical", "sar"],
+        "tile": 16,
+        "stride": 16,
+        "edges": "shift",
+        "compression": "none",
+    }
     return SimpleNamespace(**{**values, "split": split, **changes})
 
 

@@ -17,6 +17,7 @@ from georelay.batches.modality import Modality, modalities_of
 from georelay.batches.rescale import draw_move
 from georelay.batches.sampling import generator, positions
 from georelay.errors import UserError
+from georelay.tiles.read import Budget
 
 PRELOADED_BYTES = 1 << 29  # smaller streams are read once and kept; larger ones are read batch by batch
 STREAMS = ("labelled", "unlabelled", "target")
@@ -29,7 +30,7 @@ class Store(Protocol):
         """All tiles of a modality, of `label` or of `valid`."""
         ...
 
-    def select(self, split: str, domain: str | None = None, budget: int | None = None) -> np.ndarray:
+    def select(self, split: str, domain: str | None = None, budget: Budget = None) -> np.ndarray:
         """Tile ids."""
         ...
 
@@ -269,7 +270,8 @@ def _ids(store: Store, plan: Mapping[str, Any], name: str) -> np.ndarray:
     domain = plan["test_domain" if name == "target" else "train_domain"]
     budget = plan["labels"] if name == "labelled" else None
     ids = store.select("train", domain, budget)
-    if len(ids) == 0 or (budget is not None and len(ids) < budget):
-        what = f"{len(ids)} training tiles for the {name} stream, {budget or 'at least 1'} asked for"
+    least = sum(budget.values()) if isinstance(budget, Mapping) else budget or 1
+    if len(ids) < least:
+        what = f"{len(ids)} training tiles for the {name} stream, {least if budget else 'at least 1'} asked for"
         raise UserError(what, f"task {plan['task']}, domain {domain}", "lower `labels`")
     return ids

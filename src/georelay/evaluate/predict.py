@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from georelay.batches.modality import Modality, modalities_of
 from georelay.errors import UserError
 from georelay.evaluate.stitch import Corner, blend
+from georelay.evaluate.tested import tested_scenes
 from georelay.files import sha256_file, write_json
 from georelay.geo.grid import Grid
 from georelay.geo.raster import open_grid, read_window, write_cog
@@ -28,7 +29,7 @@ from georelay.sources.receipt import Receipt, Scene
 def predict_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     """Write a map of every test scene of a run, and maps.json with their digests."""
     receipt, folder = open_receipt(plan, root), root / plan["source"]["folder"]
-    scenes = receipt.select("test", plan["test_domain"])
+    scenes = tested_scenes(plan, receipt)
     if not scenes:
         raise UserError(f"no test scene in domain {plan['test_domain']}", folder)
     mapper = Mapper.open(plan, root / "results" / "runs" / plan["experiment"] / f"seed{seed}" / "model.safetensors")

@@ -20,6 +20,7 @@ import numpy as np
 from georelay.errors import UserError
 from georelay.evaluate import as_published
 from georelay.evaluate.confusion import class_f1, class_iou, cohen_kappa, count_pixels, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate.tested import only_tested, tested_scenes
 from georelay.files import read_json, sha256_file, write_json, write_text
 from georelay.geo.grid import Grid
 from georelay.geo.raster import open_grid, read_window
@@ -68,13 +69,10 @@ def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     files = _map_files(folder)
     raw = root / plan["source"]["folder"]
     receipt = _same_receipt(plan, raw)
-    scenes = receipt.select("test", plan["test_domain"])
+    scenes = tested_scenes(plan, receipt)
     _require_same_scenes(files, scenes, folder / "maps.json")
     command = f"georelay predict {plan['experiment']} {seed}"
-    counts = [
-        _counts_of_scene(_intact_map(folder, files[s.name], command), raw / s.label, len(plan["classes"]), plan["ignore"])
-        for s in scenes
-    ]
+    counts = [_counts_of_scene(_intact_map(folder, files[s.name], command), s, plan, raw) for s in scenes]
     names = tuple(scene.name for scene in scenes)
     unscored = tuple(plan.get("unscored", ()))  # plans made before there were such classes lack it
     write_scores(Scores(tuple(plan["classes"]), names, np.stack(counts), unscored), plan["experiment"], seed, root)
@@ -119,14 +117,15 @@ def _intact_map(folder: Path, entry: Mapping[str, str], command: str) -> Path:
     return path
 
 
-def _counts_of_scene(predicted: Path, label: Path, classes: int, ignore: int) -> np.ndarray:
-    grid = open_grid(predicted)
+def _counts_of_scene(predicted: Path, scene: Scene, plan: Mapping[str, Any], raw: Path) -> np.ndarray:
+    grid, label, classes = open_grid(predicted), raw / scene.label, len(plan["classes"])
     if difference := grid.difference(open_grid(label)):
         raise UserError(f"does not lie on the grid of its label {label}: {difference}", predicted, "predict the run again")
     total = np.zeros((classes + 1, classes), np.int64)
     for row, height in _strips(grid):
         truth, guess = (read_window(path, row, 0, height, grid.width)[0] for path in (label, predicted))
-        total += _located(truth, guess, classes, ignore, predicted)
+        truth, guess = (only_tested(part, plan, scene.name, row, 0) for part in (truth, guess))
+        total += _located(truth, guess, classes, plan["ignore"], predicted)
     return total
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from georelay.evaluate.confusion import mean_iou
 from georelay.evaluate.scores import Scores
+from georelay.evaluate.tested import only_tested, tested_scenes
 from georelay.files import read_json
 from georelay.geo.grid import Grid
 from georelay.geo.palette import colourise
@@ -71,7 +72,7 @@ def read_panel(rows: Sequence[Row], seeds: Sequence[int], root: Path, scenes: in
         return None
     plan = read_json(root / "results/plans" / f"{next(iter(runs))}.json")
     receipt = Receipt.read(root / plan["source"]["folder"])
-    tested = sorted(receipt.select("test", plan["test_domain"]), key=lambda scene: scene.name)[:scenes]
+    tested = sorted(tested_scenes(plan, receipt), key=lambda scene: scene.name)[:scenes]
     lowest = {name: min(found) for name, found in runs.items()}
     scores = {name: runs[name][seed] for name, seed in lowest.items()}
     pictures = tuple(_scene(scene, receipt, plan, scores, lowest, root) for scene in tested)
@@ -88,7 +89,7 @@ def _scene(
     modality = plan["inputs"][0]
     bands = receipt.bands(modality, scene.domain)
     image = picture(read_window(raw / scene.images[modality], *window), bands, receipt.modalities[modality]["nodata"])
-    truth = read_window(raw / scene.label, *window)[0]
+    truth = only_tested(read_window(raw / scene.label, *window)[0], plan, scene.name, *window[:2])
     maps = (
         _row_map(name, _map_path(root, name, seeds[name], scene.name), window, image, truth, plan, scores[name], scene.name)
         for name in scores

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from georelay.settings.augment import Augment
 from georelay.settings.base import Count, Positive, Slug, Strict
-from georelay.settings.data import Source, Task, Tiling
+from georelay.settings.data import LabelBudget, Source, Task, Tiling
 from georelay.settings.student import Model, Predict, Train
 from georelay.settings.teacher import Pairing
 
@@ -99,7 +99,7 @@ class Row(Strict):
     teacher_view: Literal["cached", "online"]
     inputs: list[str]
     pair: list[str]
-    labels: int | None
+    labels: LabelBudget
     train_domain: str | None
     test_domain: str | None
     unscored: list[str]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import re
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from georelay.settings.base import Byte, Count, NonNegative, Positive, Share, Slug, Strict
 
@@ -30,10 +32,11 @@ class Synthetic(Strict):
 
 
 class ClassEntry(Strict):
-    """A class and the colour it has in maps."""
+    """A class and the colour it has in maps; what stands for it in the label files may be another number than its place."""
 
     name: str = Field(min_length=1)
     colour: list[Byte] = Field(min_length=3, max_length=3, description="red, green, blue")
+    value: Count | None = Field(default=None, description="in the label files; null: the class's place in the list, 0, 1, ...")
 
 
 class SplitFolders(Strict):
@@ -45,22 +48,25 @@ class SplitFolders(Strict):
 
 
 class Folder(Strict):
-    """A source that lies unpacked in a folder: images and labels in pairs of one name, a folder for each split."""
+    """A source that lies unpacked in a folder: images and labels in pairs of one name, a folder for each split or one pool."""
 
     module: ClassVar[str] = "georelay.sources.folder"
     kind: Literal["folder"] = Field(description="the rasters are files of yours")
     path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
-    images: str = Field(description="glob under path, with {split}")
-    labels: str = Field(description="glob under path, with {split}; a label has its image's name but for the ending")
-    splits: SplitFolders
+    images: str = Field(description="glob under path, with {split} and {domain}")
+    labels: str = Field(description="the same for labels; what the last * stands for is the same for image and label")
+    labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
+    splits: SplitFolders | None = Field(description="null: one pool, which the split rule of a task divides")
+    domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
     modality: str
     bands: list[str] = Field(min_length=1, description="of the images, in their order")
     unit: Literal["reflectance", "dB"]
     scale: float = Field(gt=0, description="a raster value times this is the physical value")
     nodata: float | None
     gsd: float | None = Field(gt=0, description="metres a pixel, of images that lie nowhere; null: not known")
-    classes: list[ClassEntry] = Field(min_length=2, description="in the order of the label values 0, 1, ...")
-    ignore: Byte = Field(description="label value that is no class")
+    classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
+    ignore: Byte = Field(description="number that is no class, in the label files and in what we write")
+    ignored: list[Count] = Field(default_factory=list, description="other numbers of the label files that are no class")
     licence: str = Field(min_length=1)
     url: str | None = Field(description="where it is downloaded from")
     download: str | None = Field(description="what is downloaded there, and how large it is")
@@ -70,7 +76,7 @@ Source = Annotated[Synthetic | Folder, Field(discriminator="kind")]
 
 
 class Fractions(Strict):
-    """Shares of the ground blocks that go to each split."""
+    """Shares of what is divided (blocks of ground, scenes or tiles) that go to each split."""
 
     train: Share
     val: Share
@@ -78,13 +84,35 @@ class Fractions(Strict):
 
 
 class Split(Strict):
-    """Which tile belongs to train, val or test; tiles nearer than `buffer` to another split are dropped."""
+    """Which tile belongs to train, val or test; tiles nearer than `buffer` to another split are dropped.
 
-    rule: Literal["scene", "blocks"]
-    buffer: NonNegative = Field(description="metres kept free between train and test")
+    Rule `scene` takes what the source says. The others draw, domain by domain: square `blocks` of ground, whole `scenes`,
+    or `tiles` one by one. The last is how some papers split, and it leaks: neighbours, and tiles of one scene, stand in
+    train and in test, so scores are too good for any other place. No pixel is in two splits all the same.
+    """
+
+    rule: Literal["scene", "scenes", "blocks", "tiles"]
+    buffer: NonNegative = Field(description="metres kept free between train and test; rule tiles keeps none")
     block: float | None = Field(default=None, gt=0, description="side of a ground block in metres (rule blocks)")
-    fractions: Fractions | None = None
+    fractions: Fractions | None = Field(default=None, description="of what is drawn (rules blocks, scenes and tiles)")
     seed: Count | None = None
+    of: Literal["all", "held-out"] = Field(
+        default="all", description="draw among everything, or only among what the source does not give to train"
+    )
+
+
+SHARE = r"^[0-9]+(\.[0-9]+)?%$"
+
+
+def _label_budget(value: Any) -> Any:
+    """One complaint in the place of one for each member of the union."""
+    share = isinstance(value, str) and re.fullmatch(SHARE, value) and 0 < Decimal(value[:-1]) <= 100
+    if share or value is None or (type(value) is int and value > 0):
+        return value
+    raise ValueError('must be a count, a share such as "5%", or null')
+
+
+LabelBudget = Annotated[Positive | Annotated[str, Field(pattern=SHARE)] | None, BeforeValidator(_label_budget)]
 
 
 class Task(Strict):
@@ -94,11 +122,14 @@ class Task(Strict):
     modalities: list[str] = Field(min_length=1, description="kept in the tile store")
     tile: Positive
     stride: Positive
+    edges: Literal["shift", "pad"] = Field(
+        default="shift", description="the last tiles of a scene: moved inwards, or filled up with pixels that are not valid"
+    )
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")
     inputs: list[str] = Field(min_length=1, description="modalities the student sees")
     pair: list[str] = Field(default_factory=list, description="modalities that are there while it trains, never at test")
-    labels: Positive | None = Field(description="labelled training tiles; null is all of them")
+    labels: LabelBudget = Field(description="labelled training tiles: a count, a share of them such as 5%; null is all of them")
     train_domain: str | None = Field(description="null is all of them")
     test_domain: str | None
     unscored: list[str] = Field(default_factory=list, description="classes that are trained, and left out of every score")

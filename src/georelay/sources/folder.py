@@ -1,4 +1,4 @@
-"""A folder of the user's own: images and labels in pairs of one name, in a folder for each split.
+"""A folder of the user's own: images and labels in pairs of one name, in a folder for each split or in one pool.
 
 Everything is looked at before anything is written. Images that lie somewhere on the ground stay there; others (PNG,
 plain TIFF) are laid side by side, in metres of a local frame where their pixels have a size, else in pixels.
@@ -17,11 +17,13 @@ import numpy as np
 
 from georelay.errors import UserError
 from georelay.geo.grid import Grid, Transform
-from georelay.geo.raster import open_grid, read_window, write_raster
+from georelay.geo.raster import open_grid, write_raster
 from georelay.progress import Progress
+from georelay.sources.encoding import check_encoding, check_kind, read_classes, read_whole
 from georelay.sources.receipt import SPLITS, Receipt, Scene
 
 DOMAIN = "main"
+POOL = "train"  # what scenes are for that the source does not split; a task's rule must
 # As GDAL gives it back from a GeoTIFF.
 UNPLACED = (
     'LOCAL_CS["No known place on the ground",UNIT["metre",1,AUTHORITY["EPSG","9001"]],'
@@ -31,17 +33,36 @@ GAP = 10_000.0  # between scenes that are laid out: no task's buffer between spl
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An image, its label, and what they are for."""
+class Part:
+    """A split and a domain of a source, and how its patterns are filled for them; None where the source does not tell any."""
 
-    split: str
+    split: str | None
+    domain: str | None
+    filled: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.split, self.domain)))
+
+    def fill(self, pattern: str) -> str:
+        """The pattern with this part's folders."""
+        for key, inner in self.filled.items():
+            pattern = pattern.replace(f"{{{key}}}", inner)
+        return pattern
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, its label, what tells them from others, and what they are for."""
+
+    part: Part
+    key: str
     image: Path
     label: Path
 
     @property
     def name(self) -> str:
         """What the scene is called."""
-        return f"{self.split}-{self.image.stem}"
+        return "-".join(filter(None, (self.part.split, self.part.domain, self.key)))
 
 
 def estimate_bytes(source: Any) -> int:
@@ -69,37 +90,48 @@ def write_source(name: str, source: Any, folder: Path) -> Receipt:
 
 
 def find_pairs(source: Any) -> list[Pair]:
-    """Every image with its label, split by split and by name; what is missing or there twice is a UserError."""
+    """Every image with its label, part by part and by name; what is missing or there twice is a UserError."""
     if not Path(source.path).is_dir():
         raise UserError("folder is missing", source.path, _remedy(source))
-    pairs: list[Pair] = []
-    for split in SPLITS:
-        inner = getattr(source.splits, split)
-        pairs += [] if inner is None else _pairs_of(source, split, inner)
-    seen: dict[Path, str] = {}
+    pairs = [pair for part in _parts(source) for pair in _pairs_of(source, part)]
+    seen: dict[Path, Part] = {}
     for pair in pairs:
-        if seen.setdefault(pair.image, pair.split) != pair.split:
-            what = f"is for {seen[pair.image]} and for {pair.split}"
-            raise UserError(what, pair.image, "give each split a folder of its own in `splits`, and `{split}` in `images`")
+        if seen.setdefault(pair.image, pair.part) != pair.part:
+            what = f"is for {seen[pair.image]} and for {pair.part}"
+            hint = "give each a folder of its own in `splits` or `domains`, and `{split}` or `{domain}` in `images`"
+            raise UserError(what, pair.image, hint)
     return pairs
+
+
+def _parts(source: Any) -> list[Part]:
+    """Every split that there is, with every domain."""
+    splits = {split: getattr(source.splits, split) for split in SPLITS} if source.splits else {None: ""}
+    domains = source.domains or {None: ""}
+    return [
+        Part(split, domain, {"split": inner, "domain": place})
+        for split, inner in splits.items()
+        for domain, place in domains.items()
+        if inner is not None
+    ]
 
 
 def _remedy(source: Any) -> str:
     """How to get the files and where to put them, in words."""
     size = f" ({source.download})" if source.download else ""
     get = f"download {source.url}{size}, and unpack it" if source.url else "put your files there"
-    inner = source.splits.train
-    return f"{get} so that {_at(source, source.images, inner)} and {_at(source, source.labels, inner)} are found"
+    part = _parts(source)[0]
+    return f"{get} so that {_at(source, source.images, part)} and {_at(source, source.labels, part)} are found"
 
 
-def _at(source: Any, pattern: str, inner: str) -> Path:
-    return Path(source.path) / pattern.replace("{split}", inner)
+def _at(source: Any, pattern: str, part: Part) -> Path:
+    return Path(source.path) / part.fill(pattern)
 
 
-def _pairs_of(source: Any, split: str, inner: str) -> list[Pair]:
-    images, labels = (_files(source, pattern, inner) for pattern in (source.images, source.labels))
+def _pairs_of(source: Any, part: Part) -> list[Pair]:
+    images, labels = (_files(source, part.fill(pattern)) for pattern in (source.images, source.labels))
     if not images:
-        raise UserError(f"no image for split {split}", _at(source, source.images, inner), _remedy(source))
+        what = f"no image for {'split ' if part.split else ''}{part}" if str(part) else "no image"
+        raise UserError(what, _at(source, source.images, part), _remedy(source))
     for have, lack, word, pattern in (
         (images, labels, "label", source.labels),
         (labels, images, "image", source.images),
@@ -107,27 +139,30 @@ def _pairs_of(source: Any, split: str, inner: str) -> list[Pair]:
         if alone := sorted(have.keys() - lack.keys()):
             more = f", nor have {len(alone) - 1} others" if len(alone) > 1 else ""
             raise UserError(
-                f"has no {word}{more}", have[alone[0]], f"a {word} of the same name is expected at {_at(source, pattern, inner)}"
+                f"has no {word}{more}", have[alone[0]], f"a {word} of the same name is expected at {_at(source, pattern, part)}"
             )
-    return [Pair(split, images[stem], labels[stem]) for stem in sorted(images)]
+    return [Pair(part, key, images[key], labels[key]) for key in sorted(images)]
 
 
-def _files(source: Any, pattern: str, inner: str) -> dict[str, Path]:
-    """Files of a pattern by their names without ending; hidden ones, as some archives hold, are none."""
+def _files(source: Any, pattern: str) -> dict[str, Path]:
+    """Files of a pattern by their keys; hidden ones, as some archives hold, are none."""
     found: dict[str, Path] = {}
-    for name in sorted(glob.iglob(pattern.replace("{split}", inner), root_dir=source.path, recursive=True)):
+    for name in sorted(glob.iglob(pattern, root_dir=source.path, recursive=True)):
         path = Path(source.path) / name
-        if found.setdefault(path.stem, path) != path:
-            raise UserError(
-                f"has the same name as {found[path.stem]}", path, "scenes are told apart by the names of their images"
-            )
+        if found.setdefault(key := _key(path, pattern), path) != path:
+            raise UserError(f"has the same name as {found[key]}", path, "scenes are told apart by the names of their images")
     return found
+
+
+def _key(path: Path, pattern: str) -> str:
+    """A file's name without ending, and without what its pattern has before and after a `*`."""
+    before, star, after = Path(pattern).stem.partition("*")
+    return path.stem.removeprefix(before).removesuffix(after) if star else path.stem
 
 
 def _checked(name: str, source: Any, pairs: Sequence[Pair]) -> list[Grid]:
     """The grids of all images, when nothing is wrong with any pair."""
-    if source.ignore < len(source.classes):
-        raise UserError(f"{source.ignore} is the value of a class", f"params.yaml: sources.{name}.ignore", "255 is usual")
+    check_encoding(source, f"params.yaml: sources.{name}")
     first = open_grid(pairs[0].image)
     _check_nodata(source, first, name)
     grids = []
@@ -160,26 +195,15 @@ def _check_image(path: Path, source: Any, first: Grid, first_path: Path) -> Grid
 
 
 def _check_label(pair: Pair, image: Grid, source: Any) -> None:
-    """One band of classes on the image's pixels; a label without a CRS lies where its image does."""
+    """Classes on the image's pixels; a label without a CRS lies where its image does."""
     path, grid = pair.label, open_grid(pair.label)
-    if grid.count != 1 or np.dtype(grid.dtype).kind not in "ui":
-        hint = "save the classes' numbers, as a grey or a palette image"
-        raise UserError(f"labels must be one band of integers, not {grid.count} of {grid.dtype}", path, hint)
+    check_kind(path, grid, source)
     if (grid.height, grid.width) != (image.height, image.width):
         what = f"has {grid.width} x {grid.height} pixels, its image {image.width} x {image.height}"
         raise UserError(what, path, f"compare it with {pair.image}")
     if image.crs and grid.crs and (difference := grid.difference(image)):
         raise UserError(f"does not lie on the grid of {pair.image}: {difference}", path, "resample one to the other")
-    label, count = _pixels(path, grid)[0], len(source.classes)
-    wrong = (label != source.ignore) & ((label < 0) | (label >= count))
-    if wrong.any():
-        values = ", ".join(map(str, np.unique(label[wrong])[:5]))
-        what = f"label value {values} is not in the class list: {count} classes (0 to {count - 1}), ignore {source.ignore}"
-        raise UserError(what, path, "add the class to the source, or map the value to the ignored one")
-
-
-def _pixels(path: Path, grid: Grid) -> np.ndarray:
-    return read_window(path, 0, 0, grid.height, grid.width)
+    read_classes(path, grid, source)
 
 
 def _places(grids: Sequence[Grid], gsd: float | None) -> tuple[list[Transform], str | None]:
@@ -197,8 +221,8 @@ def _write_scene(source: Any, pair: Pair, grid: Grid, place: Mapping[str, Any], 
     image, label = (f"{pair.name}/{kind}.tif" for kind in (source.modality, "label"))
     tags = {"modality": source.modality, "unit": source.unit, "scale": str(source.scale)}
     about: dict[str, Any] = {"nodata": source.nodata, "band_names": source.bands, "tags": tags}
-    write_raster(folder / image, _pixels(pair.image, grid), **place, **about)
+    write_raster(folder / image, read_whole(pair.image, grid), **place, **about)
     colours, names = [entry.colour for entry in source.classes], [entry.name for entry in source.classes]
     about = {"nodata": source.ignore, "band_names": ["class"], "colours": colours, "class_names": names}
-    write_raster(folder / label, _pixels(pair.label, grid).astype(np.uint8), **place, **about)
-    return Scene(pair.name, pair.split, DOMAIN, {source.modality: image}, label)
+    write_raster(folder / label, read_classes(pair.label, grid, source)[None], **place, **about)
+    return Scene(pair.name, pair.part.split or POOL, pair.part.domain or DOMAIN, {source.modality: image}, label)

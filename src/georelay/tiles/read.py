@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from georelay.errors import UserError
 from georelay.tiles.mapped import MappedStore
 from georelay.tiles.schema import SCHEMA, SPLITS
+
+Budget = int | Mapping[str, int] | None  # how many labelled tiles: of a domain, of each of several, or all there are
 
 
 class TileStore(MappedStore):
@@ -34,8 +37,13 @@ class TileStore(MappedStore):
         """A small read-only array: `split`, `rank`, `scene`, `row`, `col`, `domain`, `transform`, `y`, `x`."""
         return self.array(name)
 
-    def select(self, split: str, domain: str | None = None, budget: int | None = None) -> np.ndarray:
-        """Tile numbers of a split (and domain), ascending; with a label budget the `budget` lowest ranks, by rank."""
+    def select(self, split: str, domain: str | None = None, budget: Budget = None) -> np.ndarray:
+        """Tile numbers of a split (and domain), ascending; with a label budget the `budget` lowest ranks, by rank.
+
+        A budget for each of several domains gives the tiles of one after the other.
+        """
+        if isinstance(budget, Mapping):
+            return np.concatenate([self.select(split, name, count) for name, count in budget.items()])
         chosen = self.coordinate("split") == SPLITS.index(split)
         if domain is not None:
             chosen = chosen & (self.coordinate("domain") == self._domain(domain))

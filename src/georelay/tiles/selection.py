@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from georelay.errors import UserError
 from georelay.geo.raster import metres_per_unit
+from georelay.sources.receipt import Scene
 from georelay.tiles import split as splitting
 from georelay.tiles.schema import SPLITS
 from georelay.tiles.survey import Facts, Rasters
@@ -47,9 +49,7 @@ def select_tiles(rasters: Rasters, task_name: str, task: Any, places: Places, fa
     domain = np.array([rasters.receipt.domains.index(scene.domain) for scene in scenes], np.uint8)[places.scene]
     affine = splitting.transforms(places, rasters.grids)
     boxes = ground_boxes(rasters, places, affine, task.split.buffer)
-    split = splitting.by_scene(places, scenes) if task.split.rule == "scene" else np.zeros(len(places), np.uint8)
-    if task.split.rule == "blocks":
-        split[keep] = splitting.by_blocks(boxes[keep], domain[keep], task.split)
+    split = _assigned(keep, places, boxes, domain, scenes, task.split)
     apart = keep.copy()
     apart[keep] = splitting.keep_apart(split[keep], boxes[keep], task.split.buffer)
     splitting.require_splits(split[apart], task_name)
@@ -60,9 +60,21 @@ def select_tiles(rasters: Rasters, task_name: str, task: Any, places: Places, fa
     return Selection(apart, *parts, rank, dropped)
 
 
+def _assigned(
+    keep: np.ndarray, places: Places, boxes: np.ndarray, domain: np.ndarray, scenes: Sequence[Scene], split: Any
+) -> np.ndarray:
+    """The split of every tile: as its source says, or drawn, for all tiles or for those that the source holds out."""
+    given = splitting.by_scene(places, scenes)
+    if split.rule != "scene":
+        some = keep if split.of == "all" else keep & (given != splitting.TRAIN)
+        names = [scene.name for scene in scenes]
+        given[some] = splitting.by_draw(places.chosen(some), boxes[some], domain[some], names, split)
+    return given
+
+
 def ground_boxes(rasters: Rasters, places: Places, affine: np.ndarray, buffer: float) -> np.ndarray:
     """Footprints in metres; without a CRS scenes have no place, so each one lies alone."""
-    boxes = splitting.footprints(affine, rasters.tile)
+    boxes = splitting.footprints(affine, *splitting.extents(places, rasters.grids, rasters.tile))
     crs = rasters.grids[0].crs
     # The latitude where degrees are shortest: distances come out too small rather than too large.
     scale_x, scale_y = metres_per_unit(crs, float(np.abs(boxes[:, [1, 3]]).max()))

@@ -1,14 +1,14 @@
 """Which tile is for training, validation or testing, and in which order training tiles get their labels.
 
-Splits are spatial: whole scenes, or square blocks of ground, are assigned, then tiles that come closer than the
-buffer to a tile of a more protected split are dropped. All draws come from hashes of names and positions, so they
-do not change with the version of a random generator, nor when scenes are added elsewhere.
+Whole scenes, square blocks of ground or single tiles are assigned, then tiles that overlap a tile of a more protected
+split, or come closer to it than the buffer, are dropped. All draws come from hashes of names and positions, so they do
+not change with the version of a random generator, nor when scenes are added elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,17 @@ def transforms(places: Places, grids: Sequence[Grid]) -> np.ndarray:
     return np.stack([a, b, x, d, e, y], axis=1)
 
 
-def footprints(affine: np.ndarray, tile: int) -> np.ndarray:
+def extents(places: Places, grids: Sequence[Grid], tile: int) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of the part of every tile that lies in its scene."""
+    height, width = np.array([(grid.height, grid.width) for grid in grids])[places.scene].T
+    return np.minimum(tile, width - places.col), np.minimum(tile, height - places.row)
+
+
+def footprints(affine: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Left, bottom, right, top of the ground box around every tile."""
     a, b, c, d, e, f = affine.T
-    x = np.stack([c, c + a * tile, c + b * tile, c + (a + b) * tile])
-    y = np.stack([f, f + d * tile, f + e * tile, f + (d + e) * tile])
+    x = np.stack([c, c + a * width, c + b * height, c + a * width + b * height])
+    y = np.stack([f, f + d * width, f + e * height, f + d * width + e * height])
     return np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
 
 
@@ -52,27 +58,60 @@ def by_scene(places: Places, scenes: Sequence[Scene]) -> np.ndarray:
     return codes
 
 
+def by_draw(places: Places, boxes: np.ndarray, region: np.ndarray, names: Sequence[str], split: Any) -> np.ndarray:
+    """The split of every tile by the rule of `split` that draws, region by region."""
+    if split.rule == "blocks":
+        return by_blocks(boxes, region, split)
+    if split.rule == "scenes":
+        return by_scenes(places, region, names, split)
+    return by_tiles(places, region, names, split)
+
+
 def by_blocks(boxes: np.ndarray, region: np.ndarray, split: Any) -> np.ndarray:
     """Draw a split for every square block of ground, region by region, and give it to the tiles centred there."""
     centre = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 / split.block).astype(np.int64)
     blocks, member = np.unique(np.column_stack([region, centre]), axis=0, return_inverse=True)
-    drawn = np.array([_draw(split.seed, *block) for block in blocks.tolist()], np.uint64)
-    codes = np.zeros(len(blocks), np.uint8)
+    drawn = [_draw(split.seed, *block) for block in blocks.tolist()]
+    return _dealt(drawn, blocks[:, 0], split.fractions, _rounded)[member.ravel()]
+
+
+def by_scenes(places: Places, region: np.ndarray, names: Sequence[str], split: Any) -> np.ndarray:
+    """Draw a split for every scene, region by region, and give it to its tiles."""
+    scenes, first, member = np.unique(places.scene, return_index=True, return_inverse=True)
+    drawn = [_draw(split.seed, names[scene]) for scene in scenes.tolist()]
+    return _dealt(drawn, region[first], split.fractions, _rounded)[member.ravel()]
+
+
+def by_tiles(places: Places, region: np.ndarray, names: Sequence[str], split: Any) -> np.ndarray:
+    """Draw a split for every tile by itself, region by region; as papers do, and it leaks."""
+    drawn = [_draw(split.seed, names[scene], row, col) for scene, row, col in places.triples]
+    return _dealt(drawn, region, split.fractions, _truncated)
+
+
+def _dealt(drawn: Sequence[int], region: np.ndarray, fractions: Any, shares: Callable[[int, Any], np.ndarray]) -> np.ndarray:
+    """A split code for everything that was drawn a number for: in the order of the numbers, each region by itself."""
+    numbers = np.array(drawn, np.uint64)
+    codes = np.zeros(len(numbers), np.uint8)
     for name in np.unique(region):
-        mine = np.flatnonzero(blocks[:, 0] == name)
-        order = mine[np.argsort(drawn[mine], kind="stable")]
-        codes[order] = _shares(len(order), split.fractions)
-    return codes[member.ravel()]
+        mine = np.flatnonzero(region == name)
+        order = mine[np.argsort(numbers[mine], kind="stable")]
+        codes[order] = shares(len(order), fractions)
+    return codes
 
 
-def _shares(count: int, fractions: Any) -> np.ndarray:
-    """Split codes for `count` blocks in drawn order; a split that is wanted gets a block as long as there are any."""
-    wanted = [getattr(fractions, name) for name in SPLITS]
-    if abs(sum(wanted) - 1) > 1e-6:
-        raise UserError(f"fractions add up to {sum(wanted):g}, not 1", "split.fractions")
-    test, val = (max(round(count * wanted[code]), int(wanted[code] > 0)) for code in (TEST, VAL))
-    codes = np.full(count, TRAIN, np.uint8)
+def _rounded(count: int, fractions: Any) -> np.ndarray:
+    """Split codes in drawn order; a split that is wanted gets something as long as there is any."""
+    test, val = (max(round(count * part), int(part > 0)) for part in (fractions.test, fractions.val))
+    codes = np.full(count, TRAIN if fractions.train else TEST, np.uint8)
     codes[:test], codes[test : test + val] = TEST, VAL
+    return codes
+
+
+def _truncated(count: int, fractions: Any) -> np.ndarray:
+    """Split codes in drawn order; train and val are rounded down and test has the rest, as in published lists."""
+    train, val = (int(count * part) for part in (fractions.train, fractions.val))
+    codes = np.full(count, TEST, np.uint8)
+    codes[:train], codes[train : train + val] = TRAIN, VAL
     return codes
 
 
@@ -134,8 +173,7 @@ def label_ranks(places: Places, names: Sequence[str], domain: np.ndarray, eligib
     Budgets are prefixes of it, so a larger budget holds all tiles of a smaller one.
     """
     rank = np.full(len(places), -1, np.int32)
-    keys = zip(places.scene.tolist(), places.row.tolist(), places.col.tolist(), strict=True)
-    drawn = np.array([_draw(names[scene], row, col) for scene, row, col in keys], np.uint64)
+    drawn = np.array([_draw(names[scene], row, col) for scene, row, col in places.triples], np.uint64)
     for code in np.unique(domain[eligible]):
         mine = np.flatnonzero(eligible & (domain == code))
         mine = mine[np.lexsort((drawn[mine], places.scene[mine]))]
@@ -147,13 +185,21 @@ def label_ranks(places: Places, names: Sequence[str], domain: np.ndarray, eligib
 
 def split_lists(split: np.ndarray, places: Places, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Per split: tile numbers, how many, and a digest of where these tiles are."""
-    lists = {}
-    for code, name in enumerate(SPLITS):
-        tiles = np.flatnonzero(split == code)
-        part = places.chosen(tiles)
-        where = [[names[s], r, c] for s, r, c in zip(part.scene.tolist(), part.row.tolist(), part.col.tolist(), strict=True)]
-        lists[name] = {"count": len(tiles), "digest": digest(where), "tiles": tiles.tolist()}
-    return lists
+    return {name: _listed(np.flatnonzero(split == code), places, names) for code, name in enumerate(SPLITS)}
+
+
+def ranked_lists(
+    rank: np.ndarray, domain: np.ndarray, domains: Sequence[str], places: Places, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Per domain the same of the labelled training tiles, in the order of their ranks: every label budget is a prefix."""
+    order = np.argsort(rank, kind="stable")
+    ranked = {name: order[(rank[order] >= 0) & (domain[order] == code)] for code, name in enumerate(domains)}
+    return {name: _listed(tiles, places, names) for name, tiles in ranked.items()}
+
+
+def _listed(tiles: np.ndarray, places: Places, names: Sequence[str]) -> dict[str, Any]:
+    where = [[names[scene], row, col] for scene, row, col in places.chosen(tiles).triples]
+    return {"count": len(tiles), "digest": digest(where), "tiles": tiles.tolist()}
 
 
 def require_splits(split: np.ndarray, task: str) -> None:

@@ -106,16 +106,24 @@ def read_block(rasters: Rasters, places: Places, block: Block) -> dict[str, np.n
     """The tiles of a block, one array [tile, ...] per large array of the store."""
     row, col = places.row[block.first : block.last], places.col[block.first : block.last]
     top, left = int(row.min()), int(col.min())
-    window = (top, left, int(row.max()) - top + rasters.tile, int(col.max()) - left + rasters.tile)
-    scene = rasters.receipt.scenes[block.scene]
+    size = (int(row.max()) - top + rasters.tile, int(col.max()) - left + rasters.tile)
+    scene, grid = rasters.receipt.scenes[block.scene], rasters.grids[block.scene]
+    window = (top, left, min(size[0], grid.height - top), min(size[1], grid.width - left))
     raw = {name: read_window(rasters.folder / scene.images[name], *window) for name in rasters.modalities}
     label_path = rasters.folder / scene.label
     label = _checked_labels(read_window(label_path, *window)[0], rasters.receipt, label_path)
     valid = np.ones(label.shape, bool)
     for name, array in raw.items():
         valid &= _valid(array, rasters.modalities[name]["nodata"])
-    layers = raw | {LABEL: label, VALID: valid.view(np.uint8)}
-    return {name: _tiles(array, row - top, col - left, rasters.tile) for name, array in layers.items()}
+    layers = {name: _filled(array, size, 0) for name, array in (raw | {VALID: valid.view(np.uint8)}).items()}
+    layers[LABEL] = _filled(label, size, rasters.receipt.ignore)
+    return {name: _tiles(layers[name], row - top, col - left, rasters.tile) for name in rasters.shapes}
+
+
+def _filled(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
+    """The array [..., y, x] brought to a size, below and to the right."""
+    missing = [(0, 0)] * (array.ndim - 2) + [(0, whole - have) for whole, have in zip(size, array.shape[-2:], strict=True)]
+    return np.pad(array, missing, constant_values=value) if array.shape[-2:] != size else array
 
 
 def _checked_labels(label: np.ndarray, receipt: Receipt, path: Path) -> np.ndarray:

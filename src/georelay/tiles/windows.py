@@ -25,6 +25,11 @@ class Places:
     def __len__(self) -> int:
         return len(self.scene)
 
+    @property
+    def triples(self) -> list[tuple[int, int, int]]:
+        """Scene, row and column of every tile, as plain numbers."""
+        return list(zip(self.scene.tolist(), self.row.tolist(), self.col.tolist(), strict=True))
+
     def chosen(self, keep: np.ndarray) -> Places:
         """The places of some tiles."""
         return Places(self.scene[keep], self.row[keep], self.col[keep])
@@ -39,19 +44,19 @@ class Block:
     last: int
 
 
-def offsets(size: int, tile: int, stride: int) -> np.ndarray:
-    """First pixels of the tiles along one axis; the last one is shifted inwards so that no pixel is lost."""
+def offsets(size: int, tile: int, stride: int, edges: str = "shift") -> np.ndarray:
+    """First pixels of the tiles along one axis; no pixel is lost, so the last one is shifted inwards or reaches beyond."""
     starts = list(range(0, size - tile + 1, stride))
     if starts[-1] + tile < size:
-        starts.append(size - tile)
+        starts.append(size - tile if edges == "shift" else starts[-1] + stride)
     return np.array(starts, np.int32)
 
 
-def cut(grids: Sequence[Grid], tile: int, stride: int, per_block: int) -> tuple[Places, list[Block]]:
+def cut(grids: Sequence[Grid], tile: int, stride: int, per_block: int, edges: str = "shift") -> tuple[Places, list[Block]]:
     """The places of all tiles of all scenes, and blocks of at most `per_block` of them."""
     parts, blocks, count = [], [], 0
     for scene, grid in enumerate(grids):
-        rows, cols = offsets(grid.height, tile, stride), offsets(grid.width, tile, stride)
+        rows, cols = (offsets(size, tile, stride, edges) for size in (grid.height, grid.width))
         row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
         parts.append((np.full(row.size, scene, np.int32), row, col))
         blocks += [Block(scene, count + a, count + b) for a, b in _spans(len(rows), len(cols), per_block)]

@@ -30,7 +30,7 @@ from georelay.tiles.dataset import define, write_metadata
 from georelay.tiles.pack import AlignedZip, Run
 from georelay.tiles.schema import SCHEMA
 from georelay.tiles.selection import Selection, select_tiles
-from georelay.tiles.split import split_lists
+from georelay.tiles.split import TEST, ranked_lists, split_lists
 from georelay.tiles.statistics import class_counts, with_statistics
 from georelay.tiles.survey import Facts, Rasters, joined, open_rasters, read_block, survey_block
 from georelay.tiles.windows import Block, Places, cut, tiles_per_block
@@ -45,7 +45,8 @@ def write_tiles(
     folder, target = Path(folder), Path(target)
     receipt.require(folder)
     rasters = open_rasters(receipt, folder, task.modalities, task.tile)
-    places, blocks = cut(rasters.grids, task.tile, task.stride, tiles_per_block(memory_mb, workers, rasters.tile_bytes))
+    per_block = tiles_per_block(memory_mb, workers, rasters.tile_bytes)
+    places, blocks = cut(rasters.grids, task.tile, task.stride, per_block, task.edges)
     copies = 1 if task.compression == "none" else 2
     require_space(target.parent, int(len(places) * rasters.tile_bytes * OVERHEAD * copies), f"tiling {task_name}")
     remove_leftovers(target)
@@ -57,7 +58,7 @@ def write_tiles(
     with replacing(target) as temporary:
         _write(dataset, list(layers), temporary, task, len(blocks), task_name, workers)
     _say_dropped(task_name, selection)
-    return _card(rasters, attrs, selection, target)
+    return _card(rasters, attrs, selection, target) | _drawn_lists(selection, attrs, task)
 
 
 def remove_leftovers(target: Path) -> None:
@@ -213,6 +214,18 @@ def _card(rasters: Rasters, attrs: dict[str, Any], selection: Selection, target:
     splits = {name: {key: part[key] for key in ("count", "digest")} for name, part in attrs["splits"].items()}
     facts = {"sha256": sha256_file(target), "size": target.stat().st_size, "tiles": len(selection), "splits": splits}
     return {key: value for key, value in attrs.items() if key not in hidden} | facts
+
+
+def _drawn_lists(selection: Selection, attrs: dict[str, Any], task: Any) -> dict[str, Any]:
+    """What plans need beside: the labelled training tiles in their order, and what is tested if the source does not say."""
+    places, names = selection.places, attrs["scenes"]
+    ranked = ranked_lists(selection.rank, selection.domain, attrs["domains"], places, names)
+    if task.split.rule == "scene":
+        return {"labelled": ranked}
+    tested: dict[str, list[list[int]]] = {}
+    for scene, row, col in places.chosen(selection.split == TEST).triples:
+        tested.setdefault(names[scene], []).append([row, col])
+    return {"labelled": ranked, "tested": {"tile": task.tile, "scenes": tested}}
 
 
 def _say_dropped(task_name: str, selection: Selection) -> None:

@@ -1,0 +1,92 @@
+"""What stands for a class in label files that are not ours: a number, or a colour.
+
+Whatever it is, in the rasters that we write a class is its place in the list of classes. A colour is handled as one
+number, red, green and blue in a row, so that both go the same way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from georelay.errors import UserError
+from georelay.geo.grid import Grid
+from georelay.geo.raster import read_window
+
+UNKNOWN = 256  # no class, and not ignored either: our labels are bytes
+
+
+def check_encoding(source: Any, where: str) -> None:
+    """No number or colour may stand for two things."""
+    if source.ignore < len(source.classes):
+        raise UserError(f"{source.ignore} is the value of a class", f"{where}.ignore", "255 is usual")
+    values = [_value(source, place) for place in range(len(source.classes))]
+    if twice := {value for value in values if values.count(value) > 1}:
+        raise UserError(f"two classes are {_word(source, min(twice))} in the label files", f"{where}.classes")
+    if source.labels_as == "index" and (both := {*source.ignored, source.ignore} & {*values}):
+        raise UserError(f"{min(both)} is the value of a class", f"{where}.ignored", "a value is a class or ignored")
+
+
+def check_kind(path: Path, grid: Grid, source: Any) -> None:
+    """One band of integers, or three of bytes."""
+    if source.labels_as == "colour":
+        if (grid.count, grid.dtype) != (3, "uint8"):
+            hint = "labels of one band of numbers are `labels_as: index`"
+            raise UserError(f"labels must be three bands of uint8, not {grid.count} of {grid.dtype}", path, hint)
+    elif grid.count != 1 or np.dtype(grid.dtype).kind not in "ui":
+        hint = "save the classes' numbers, as a grey or a palette image, or say `labels_as: colour`"
+        raise UserError(f"labels must be one band of integers, not {grid.count} of {grid.dtype}", path, hint)
+
+
+def read_classes(path: Path, grid: Grid, source: Any) -> np.ndarray:
+    """The classes [y, x] of a label file as places in the list; what is neither a class nor ignored is a UserError."""
+    raw = _packed(read_whole(path, grid)) if source.labels_as == "colour" else read_whole(path, grid)[0]
+    classes = np.full(raw.shape, UNKNOWN, np.uint16)
+    for value in (*source.ignored, source.ignore) if source.labels_as == "index" else ():
+        classes[raw == value] = source.ignore
+    for place in range(len(source.classes)):
+        classes[raw == _value(source, place)] = place
+    if (wrong := classes == UNKNOWN).any():
+        raise UserError(_complaint(source, np.unique(raw[wrong])[:5]), path, _remedy(source))
+    return classes.astype(np.uint8)
+
+
+def read_whole(path: Path, grid: Grid) -> np.ndarray:
+    """All pixels [band, y, x] of a raster."""
+    return read_window(path, 0, 0, grid.height, grid.width)
+
+
+def _value(source: Any, place: int) -> int:
+    """What stands for a class in the label files."""
+    entry = source.classes[place]
+    if source.labels_as == "colour":
+        return int(_packed(np.array(entry.colour)))
+    return place if entry.value is None else int(entry.value)
+
+
+def _packed(colour: np.ndarray) -> np.ndarray:
+    red, green, blue = colour.astype(np.uint32)
+    packed: np.ndarray = red << 16 | green << 8 | blue
+    return packed
+
+
+def _word(source: Any, value: int) -> str:
+    return f"({value >> 16}, {value >> 8 & 255}, {value & 255})" if source.labels_as == "colour" else str(value)
+
+
+def _complaint(source: Any, values: np.ndarray) -> str:
+    found = ", ".join(_word(source, int(value)) for value in values)
+    if source.labels_as == "colour":
+        return f"label colour {found} is not in the class list"
+    known = [_value(source, place) for place in range(len(source.classes))]
+    listed = ", ".join(map(str, known)) if known != list(range(len(known))) else f"0 to {len(known) - 1}"
+    ignored = ", ".join(map(str, (*source.ignored, source.ignore)))
+    return f"label value {found} is not in the class list: {len(known)} classes ({listed}), ignore {ignored}"
+
+
+def _remedy(source: Any) -> str:
+    if source.labels_as == "colour":
+        return "add the class to the source; colours must be exact, so labels that were saved as JPEG will not do"
+    return "add the class to the source, or its value to `ignored`"
