@@ -178,7 +178,7 @@ def _check_unscored(row: Row, classes: list[str]) -> None:
     where = f"params.yaml: tasks.{row.task}.unscored, or experiments.{row.name}.set.unscored"
     for name in row.unscored:
         lookup(dict.fromkeys(classes), name, where, "class")
-    if not set(classes) - set(row.unscored):
+    if row.unscored and not set(classes) - set(row.unscored):
         raise UserError("leaves no class that is scored", where, f"name fewer of {', '.join(classes)}")
 
 
