@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evidence import COLOURS, Project, finish_study, row
+from georelay.evaluate.scores import read_scores, write_scores
+from georelay.files import read_json
 from georelay.report.maps import WRONG, error_picture, picture, read_panel, scale_bar
 
 
@@ -67,6 +70,20 @@ def test_panel_shows_first_scenes_lowest_seed_and_missing_maps(tmp_path: Path) -
     assert panel.scenes[1].rows[1].prediction is None
     truth = project.truth["clouds"]["test-000"]
     assert panel.scenes[0].truth[-1, -1].tolist() == list(COLOURS[truth[-1, -1]])
+
+
+def test_truth_that_is_not_scored_is_no_error(tmp_path: Path) -> None:
+    project = Project(tmp_path, scenes=1)
+    rows = finish_study(project, "clouds", {"clouds-student": 0.4}, seeds=[0])
+    truth, path = project.truth["clouds"]["test-000"], tmp_path / "results/scores/clouds-student/seed0.json"
+    scores = read_scores("clouds-student", 0, tmp_path)
+    assert scores is not None
+    write_scores(replace(scores, unscored=scores.classes[1:2]), "clouds-student", 0, tmp_path)
+    panel = read_panel(rows, [0], tmp_path, scenes=1)
+    assert panel is not None and (truth == 1).any()
+    shown = panel.scenes[0].rows[0]
+    assert shown.errors is not None and shown.errors[truth == 1].max() == 0 < shown.errors[truth != 1].max()
+    assert shown.miou == pytest.approx(read_json(path)["scenes"]["test-000"]["miou"])
 
 
 def test_no_panel_without_runs(tmp_path: Path) -> None:

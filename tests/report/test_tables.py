@@ -113,6 +113,20 @@ def test_what_cannot_be_paired_is_said(root: Path) -> None:
     assert math.isnan(lines["elsewhere"]["difference"]) and lines["elsewhere"]["n"] == 1
 
 
+def test_an_unscored_class_is_in_no_number_of_the_table(tmp_path: Path) -> None:
+    for experiment, unscored in (("base", ("b",)), ("better", ("b",)), ("all", ())):
+        right = 60 if experiment == "base" else 70
+        counts = np.array([[[right, 100 - right], [40, 60], [9, 9]]] * 2)
+        write_scores(Scores(("a", "b"), SCENES, counts, unscored), experiment, 0, tmp_path)
+    lines = compare(tmp_path, [row("base", "s"), row("better", "s", "base"), row("all", "s", "base")], seeds=(0,))
+    assert lines["base"]["mean"] == 0.6 and lines["better"]["mean"] == 0.7  # all that is said of class a is right
+    assert lines["better"]["difference"] == lines["better"]["low"] == lines["better"]["high"] == pytest.approx(0.1)
+    assert lines["all"]["note"] == "tested on other scenes or classes than base"
+    text = (tmp_path / "results/tables/s.md").read_text()
+    assert "| row | a | macro F1 | OA | kappa |" in text and "| base | 60.0 | 75.0 | 60.0 |" in text
+    assert "| row | a | b | macro F1 | OA | kappa |" in text
+
+
 def test_a_parent_without_runs_leaves_no_difference(root: Path) -> None:
     lines = compare(root, [row("ghost", "s"), row("better", "s", "ghost")])
     assert lines["better"]["note"] == "no seed in common with ghost" and math.isnan(lines["better"]["difference"])

@@ -23,9 +23,8 @@ DEFINITIONS = {
 
 
 def published_scores(confusion: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
-    """All of them, from [scored truth, predicted] and how often each class was predicted anywhere."""
+    """All of them, from [scored truth, predicted] and how often each scored class was predicted anywhere."""
     hit, true = np.diagonal(confusion), confusion.sum(1)
-    predicted = predicted[: len(hit)]
     iou = hit / (confusion.sum(0)[: len(hit)] + true - hit + TINY)
     precision, recall = hit / (predicted + TINY), hit / (true + TINY)
     f1 = 2 * precision * recall / (precision + recall + TINY)
