@@ -14,6 +14,7 @@ import pytest
 from georelay.errors import UserError
 from georelay.evaluate import scores
 from georelay.evaluate.scores import evaluate_run, read_scores
+from georelay.evaluate.tested import only_tested
 from georelay.files import sha256_file, write_json
 from georelay.geo.raster import write_cog, write_raster
 from georelay.sources.receipt import Receipt, Scene
@@ -146,6 +147,13 @@ def test_only_what_was_drawn_for_testing_counts(root: Path, monkeypatch: pytest.
     lines = (root / "results/scores/student/seed0.csv").read_text().splitlines()[1:]
     assert [line for line in lines if ",," not in line] == ["test-000,clear,shadow,1", "train-000,clear,shadow,1"]
     assert [line for line in lines if ",," in line] == ["test-000,,clear,1"]  # where nothing is tested not even strays count
+
+
+def test_a_window_of_labels_keeps_its_test_tiles() -> None:
+    drawn = {"tile": 2, "scenes": {"a": [[0, 0], [2, 4], [4, 2]]}}
+    plan, truth = {**PLAN, "source": {"tested": drawn}}, np.zeros((3, 4), np.uint8)
+    assert (only_tested(truth, plan, "a", 1, 1) == 0).astype(int).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    assert only_tested(truth, PLAN, "a", 1, 1) is truth
 
 
 def test_a_changed_map_is_refused(root: Path) -> None:

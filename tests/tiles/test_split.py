@@ -149,11 +149,11 @@ def test_every_region_is_drawn_by_itself(rule: str) -> None:
     assert (codes[:40] == drawn(rule, places.chosen(np.arange(40)))).all()
 
 
-@pytest.mark.parametrize(("rule", "odd"), [("scenes", 7), ("tiles", 7), ("scenes", 8), ("tiles", 8)])
-def test_halves_leave_nothing_to_train(rule: str, odd: int) -> None:
+@pytest.mark.parametrize(("rule", "count"), [("scenes", 7), ("scenes", 8), ("scenes", 9), ("tiles", 8), ("tiles", 9)])
+def test_halves_leave_nothing_to_train(rule: str, count: int) -> None:
     halves = SimpleNamespace(train=0.0, val=0.5, test=0.5)
-    codes = drawn(rule, many_places(odd, 1), fractions=halves)
-    assert sorted(np.bincount(codes, minlength=3).tolist()) == [0, odd // 2, odd - odd // 2] and (codes != TRAIN).all()
+    codes = drawn(rule, many_places(count, 1), fractions=halves)
+    assert sorted(np.bincount(codes, minlength=3).tolist()) == [0, count // 2, count - count // 2] and (codes != TRAIN).all()
 
 
 def many_places(scenes: int, each: int) -> Places:
