@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from georelay.files import digest
 from georelay.methods.base import Method, method_class
 from georelay.params import load_params
 from georelay.rows import resolve, resolve_teacher, studies
@@ -15,6 +16,17 @@ from georelay.teachers.network import build_network
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 ROWS = [name for study, names in studies(PARAMS).items() if study.startswith("paper-") for name in names]
+
+
+def networks() -> list[str]:
+    """One row of each network: shares of labels, splits and lengths of training build nothing else."""
+    found: dict[str, str] = {}
+    for name in ROWS:
+        row = resolve(PARAMS, name)
+        found.setdefault(digest([row.method, row.teachers, row.model.model_dump(), row.options]), name)
+    return list(found.values())
+
+
 RGB = {
     "bands": ["red", "green", "blue"],
     "unit": "reflectance",
@@ -59,12 +71,12 @@ def millions(module: Any) -> float:
     return round(sum(parameter.numel() for parameter in module.parameters()) / 1e6, 2)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", networks())
 def test_a_published_row_can_be_built(name: str) -> None:
     method = built(name)
     assert millions(method.student) > 1
     with torch.device("meta"):
-        image = torch.empty(2, 3, 256, 256)
+        image = torch.empty(2, 3, 266, 266)  # whole patches of 14
         logits = method.train().student(image)
     assert logits.shape[:2] == (2, len(method.plan["classes"]))
 
@@ -99,3 +111,34 @@ def test_what_the_paper_decides_by_letters_differs_where_it_says() -> None:
     }
     assert changed["paper-ktda-grass-mlp-kl"] == {"kd"} and changed["paper-ktda-grass-mlp4"] == {"modulation"}
     assert changed["paper-ktda-grass-femto-large"] == {"channels"} and not changed["paper-ktda-grass-no-neck"]
+
+
+def test_rs_mtdf_has_the_published_number_of_parameters() -> None:
+    """Encoder 22.1, decoder 2.74, translators 2.63, ways back 0.69 million; one unit of their decoder is never called."""
+    student = built("paper-loveda-mtdf-5").student
+    parts = (student.backbone, student.decoder, student.fusion.translators, student.fusion.back)
+    never_called = 2 * (9 * 64 * 64 + 64) / 1e6
+    assert [millions(part) for part in parts] == [22.06, pytest.approx(2.74 - never_called, abs=0.01), 2.63, 0.69]
+    assert millions(student) == pytest.approx(28.1 - never_called, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("data", "batches"), [("potsdam", (101, 97, 92)), ("deepglobe", (372, 357, 338)), ("loveda", (312, 299, 283))]
+)
+def test_rs_mtdf_trains_as_long_as_published(data: str, batches: tuple[int, int, int]) -> None:
+    """60 passes over the unlabelled list, eight tiles a step on each of four GPUs."""
+    for study in (f"paper-{data}", f"paper-{data}-scenes"):
+        for share, count in zip((1, 5, 10), batches, strict=True):
+            rows = [resolve(PARAMS, f"{study}-{method}-{share}") for method in ("fixmatch", "unimatch", "mtdf")]
+            assert {(row.train.steps, row.train.batch, row.labels, row.study) for row in rows} == {
+                (60 * count, 32, f"{share}%", study)
+            }
+
+
+def test_rs_mtdf_s_rows_differ_in_the_split_alone() -> None:
+    """Tiles one by one as published, whole scenes beside."""
+    for method in ("", "fixmatch-", "unimatch-", "mtdf-"):
+        tiles, scenes = (resolve(PARAMS, f"paper-potsdam{split}-{method}5") for split in ("", "-scenes"))
+        assert (PARAMS.tasks[tiles.task].split.rule, PARAMS.tasks[scenes.task].split.rule) == ("tiles", "scenes")
+        same = {"name", "study", "task", "parent"}
+        assert tiles.model_dump(exclude=same) == scenes.model_dump(exclude=same)
