@@ -124,9 +124,10 @@ def test_radar_has_no_black() -> None:
 @pytest.mark.parametrize("padding", ["mean", "black"])
 def test_strong_views_are_changed_where_there_is_a_picture(padding: str) -> None:
     batch = batch_of(views=1, padding=padding)
-    moved = (batch.strong[0] != batch.image).any(dim=1)
-    assert (batch.strong[0].movedim(1, -1)[~batch.shown] == 0).all()
-    assert moved[batch.shown].float().mean() > 0.9
+    strong, plain = (view.movedim(1, -1) for view in (batch.strong[0], batch.image))
+    assert (~batch.valid).any() and torch.equal(batch.shown.all(), torch.tensor(padding == "black"))
+    assert (strong[~batch.shown] == 0).all() and (strong[batch.shown] != 0).any(dim=-1).all()
+    assert (strong != plain).any(dim=-1)[batch.shown].float().mean() > 0.9
 
 
 def test_image_and_label_move_alike() -> None:
