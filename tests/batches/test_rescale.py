@@ -102,7 +102,7 @@ def test_black_padding_is_seen_and_counts_for_nothing() -> None:
     for tile in range(48):
         store.hide(tile, slice(0, 8))
     plan = make_plan(augment=LARGER | STILL | {"padding": "black"})
-    batch = open_stream(store, plan, "unlabelled", 0).batch(0, 0, 1)
+    batch = open_stream(store, plan, "unlabelled", 0, views=1).batch(0, 0, 1)
     assert batch.padding is not None and torch.equal(batch.label == 255, ~batch.valid)
     black = -modality_of(plan, "optical").centre / modality_of(plan, "optical").spread
     values = batch.image.movedim(1, -1)
@@ -110,6 +110,7 @@ def test_black_padding_is_seen_and_counts_for_nothing() -> None:
     gaps = ~batch.valid & ~batch.padding
     assert (values[gaps] == 0).all() and gaps.any()
     assert torch.equal(batch.shown, ~gaps)
+    assert torch.equal((batch.strong[0] != 0).any(dim=1), ~gaps)
     halves = batch.parts(2)
     assert torch.equal(halves[1].shown, batch.shown[4:])
     assert batch.to(torch.device("meta"), torch.channels_last).shown.is_meta
@@ -124,9 +125,10 @@ def test_radar_has_no_black() -> None:
 @pytest.mark.parametrize("padding", ["mean", "black"])
 def test_strong_views_are_changed_where_there_is_a_picture(padding: str) -> None:
     batch = batch_of(views=1, padding=padding)
-    moved = (batch.strong[0] != batch.image).any(dim=1)
-    assert (batch.strong[0].movedim(1, -1)[~batch.shown] == 0).all()
-    assert moved[batch.shown].float().mean() > 0.9
+    strong, plain = (view.movedim(1, -1) for view in (batch.strong[0], batch.image))
+    assert (~batch.valid).any() and torch.equal(batch.shown.all(), torch.tensor(padding == "black"))
+    assert (strong[~batch.shown] == 0).all() and (strong[batch.shown] != 0).any(dim=-1).all()
+    assert (strong != plain).any(dim=-1)[batch.shown].float().mean() > 0.9
 
 
 def test_image_and_label_move_alike() -> None:

@@ -116,6 +116,19 @@ def test_gaps_are_zero_before_the_network_whatever_the_image_holds(workshop: Wor
     torch.testing.assert_close(maps, network.network(shown))
 
 
+@pytest.mark.parametrize("padding", ["mean", "black"])
+def test_black_padding_is_part_of_what_a_teacher_sees(workshop: Workshop, padding: str) -> None:
+    plan = workshop.plan("online")
+    plan["settings"]["augment"] |= {"scaling": "image", "scale": [0.5, 0.5], "padding": padding}
+    batch = open_stream(store_of(workshop, plan), plan, "unlabelled", 0).batch(1, 0, 1)
+    given = recorded(workshop, plan, batch)
+    padded = ~batch.valid.unsqueeze(1)
+    assert padded.float().mean() == 0.75
+    assert torch.equal(given.valid, torch.ones_like(padded) if padding == "black" else ~padded)
+    if padding == "black":
+        assert given.raw[padded.expand_as(given.raw)].abs().max() < 1e-3
+
+
 @pytest.mark.parametrize(
     ("domain", "bands"), [("train_domain", ["green", "red", "nir"]), ("test_domain", ["blue", "red", "nir"])]
 )

@@ -108,8 +108,10 @@ class MtdfMethod(FixMatchMethod):
         """What each teacher says of the labelled tiles, then of the mixed views."""
         (view,), (mix,) = strong, unlabelled.mixes
         if self.teacher_view.online:
-            shown = self.teacher_view.maps(replace(unlabelled, image=view))
-            mixed = {name: maps[-1] for name, maps in shown.items()}
+            # What is shown where follows the boxes, as the pixels did.
+            pictured = mix.apply(unlabelled.shown, nearest=True)
+            answers = self.teacher_view.maps(replace(unlabelled, image=view, valid=pictured, padding=None))
+            mixed = {name: maps[-1] for name, maps in answers.items()}
         else:
             mixed = {name: mix.apply(maps[-1]) for name, maps in self.teacher_view.maps(unlabelled).items()}
         plain = self.teacher_view.maps(labelled)
