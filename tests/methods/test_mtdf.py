@@ -68,11 +68,18 @@ def test_stored_maps_are_mixed_as_the_views_are() -> None:
 def test_in_each_step_the_teachers_see_the_mixed_strong_view(tmp_path: Path) -> None:
     method = build(tmp_path)
     given = batches(method)
-    strong = method.mixed_views(given["unlabelled"])
-    seen = method.teacher_view.maps(replace(given["unlabelled"], image=strong[0]))["seer"][-1]
-    taught = method._taught(given["labelled"], given["unlabelled"], strong)["seer"]
-    assert torch.equal(taught[8:], seen)
-    assert not torch.equal(seen, method.teacher_view.maps(given["unlabelled"])["seer"][-1])
+    unlabelled, mix = given["unlabelled"], given["unlabelled"].mixes[0]
+    gaps = unlabelled.valid.clone()
+    gaps[::2] = False
+    unlabelled = replace(unlabelled, valid=gaps)
+    view = method.mixed_views(unlabelled)
+    clean, unmixed, mixed = (
+        method.teacher_view.maps(replace(unlabelled, image=image, valid=valid))["seer"][-1]
+        for image, valid in ((unlabelled.image, gaps), (view[0], gaps), (view[0], mix.apply(gaps, nearest=True)))
+    )
+    taught = method._taught(given["labelled"], unlabelled, view)["seer"][8:]
+    assert torch.equal(taught, mixed)
+    assert not torch.equal(mixed, clean) and not torch.equal(mixed, unmixed)
 
 
 def test_the_parts_add_up_with_their_weights() -> None:
