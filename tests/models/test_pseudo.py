@@ -24,7 +24,7 @@ def test_sure_and_doubtful_pixels() -> None:
     assert found.label.tolist() == [[[0, 1, 2, 2]]]
     assert found.share.item() == 0.5
     assert found.weight.tolist() == [[[0.5, 0.75, 0.25, 1.0]]]
-    assert found.weight.dtype == torch.float64
+    assert found.weight.dtype == torch.float32
     less = weighted_pseudo_labels(ANSWERS, 0.975, 0.8, [1.0, 1.5, 2.0], doubt=0.0)
     assert less.weight.tolist() == [[[0.5, 0.75, 0.0, 1.0]]]
 
@@ -43,6 +43,13 @@ def test_half_precision_is_judged_in_single_and_nothing_is_learnt_from() -> None
     found = weighted_pseudo_labels(given, 0.975, 0.8, [1.0, 1.5, 2.0])
     assert found.weight.dtype == torch.float32
     assert not found.weight.requires_grad
+
+
+def test_double_precision_judges_in_double() -> None:
+    """A chance that single precision could not tell from the threshold; weights are single all the same."""
+    found = weighted_pseudo_labels(logits((0.975 - 1e-9, 0.025), (0.99, 0.01)), 0.975, None, None)
+    assert found.share.item() == 0.5
+    assert found.weight.dtype == torch.float32
 
 
 def test_published_look_up_replaces_in_place() -> None:

@@ -13,7 +13,7 @@ from georelay.models.consistency import pseudo_labels
 
 
 class PseudoLabels(NamedTuple):
-    """Class and weight of every pixel (B, H, W), and the share of pixels that are sure."""
+    """Class and weight of every pixel (B, H, W), and the share of pixels that are sure; weights are float32, as published."""
 
     label: Tensor
     weight: Tensor
@@ -36,10 +36,10 @@ def weighted_pseudo_labels(
     pixel has the weight q. as_published: the weights of classes are looked up as in the public code, see `class_table`.
     """
     label, confidence = pseudo_labels(logits)
-    share = (confidence >= threshold).to(confidence.dtype).mean()
+    share = (confidence >= threshold).float().mean()
     weight = share.expand(label.shape)
     if low is not None and class_weights is not None:
-        table = confidence.new_tensor(class_table(logits.shape[1], class_weights, as_published))
+        table = share.new_tensor(class_table(logits.shape[1], class_weights, as_published))
         weight = torch.where(confidence >= low, share * table[label], doubt * share)
     return PseudoLabels(label, weight, share)
 
