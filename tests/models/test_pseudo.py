@@ -47,7 +47,7 @@ def test_half_precision_is_judged_in_single_and_nothing_is_learnt_from() -> None
 
 def test_double_precision_judges_in_double() -> None:
     """A chance that single precision could not tell from the threshold; weights are single all the same."""
-    found = weighted_pseudo_labels(logits((0.975 - 1e-9, 0.025), (0.99, 0.01)), 0.975, None, None)
+    found = weighted_pseudo_labels(logits((0.5 + 1e-11, 0.5 - 1e-11), (0.99, 0.01)), 0.5 + 1e-10, None, None)
     assert found.share.item() == 0.5
     assert found.weight.dtype == torch.float32
 
