@@ -60,7 +60,7 @@ def batches(method: Method, step: int = 0) -> Batches:
 
 def optimisers(method: Method, **train: Any) -> Optimisers:
     settings = make_plan(train=train)["settings"]["train"]
-    return Optimisers(method.parameter_groups(), settings, torch.device("cpu"), World(0, 1, 0))
+    return Optimisers(method.parameter_groups(), settings, torch.device("cpu"), World(0, 1, 0), method.optimiser_settings())
 
 
 def run(method: Method, given: Batches, steps: int, **train: Any) -> list[float]:

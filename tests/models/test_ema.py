@@ -36,3 +36,18 @@ def test_it_is_frozen_in_eval_mode_and_counts_alike() -> None:
     assert not any(parameter.requires_grad for parameter in average.parameters())
     assert average.network.num_batches_tracked == 1
     assert torch.equal(average.network.running_mean, network.running_mean)
+
+
+def test_without_buffers_its_statistics_are_its_own_and_so_is_training() -> None:
+    network = nn.BatchNorm2d(2)
+    average = Average(network, 0.9, buffers=False).train()
+    network(torch.rand(4, 2, 3, 3) + 5)
+    network.weight.data.fill_(3.0)
+    average.update(network, 1)
+    assert average.network.training
+    assert average.network.weight.tolist() == [2.0, 2.0]
+    assert average.network.num_batches_tracked == 0
+    average.network(torch.rand(4, 2, 3, 3) - 5)
+    assert (average.network.running_mean < 0).all() and (network.running_mean > 0).all()
+    assert not average.eval().network.training
+    assert not any(parameter.requires_grad for parameter in average.parameters())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from georelay.errors import UserError
 from georelay.models.losses import cross_entropy, focal_loss
 
 
@@ -94,6 +95,35 @@ def test_cells_that_are_no_whole_pixels_are_judged_at_the_label(
     if not cut:
         near = F.interpolate(logits, size=span, mode="nearest")
         torch.testing.assert_close(values[0], F.cross_entropy(near, label, ignore_index=255))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("at", "mode"), [("label", "bilinear"), ("output", "nearest")])
+def test_pixels_and_classes_may_weigh(at: str, mode: str, smoothing: float) -> None:
+    """Neither changes the divisor; 14 pixels a side of a grid of 16."""
+    logits, label = case(size=14)
+    of_pixels, of_classes = torch.rand(2, 14, 14), [0.5, 1.0, 2.0, 3.0, 0.0]
+    options = {"align_corners": False} if mode == "bilinear" else {}
+    large = F.interpolate(logits, scale_factor=4, mode=mode, **options)[..., :14, :14]
+    errors = F.cross_entropy(large, label, ignore_index=255, label_smoothing=smoothing, reduction="none") * of_pixels
+    errors = errors * torch.tensor([*of_classes, 0.0])[label.clamp(max=5)]
+    settings = {"stride": 4, "ignore": 255, "at": at, "smoothing": smoothing}
+    weights = {"class_weights": of_classes, "pixel_weights": of_pixels}
+    torch.testing.assert_close(cross_entropy(logits, label, **settings, **weights), errors.sum() / (label != 255).sum())
+    torch.testing.assert_close(cross_entropy(logits, label, over_all=True, **settings, **weights), errors.mean())
+
+
+def test_weights_of_one_change_no_bit() -> None:
+    logits, label = case()
+    options = {"stride": 4, "ignore": 255, "at": "label"}
+    found = cross_entropy(logits, label, class_weights=[1.0] * 5, pixel_weights=torch.ones(label.shape), **options)
+    assert torch.equal(found, loss(logits, label, "label"))
+
+
+def test_a_weight_too_many_is_refused() -> None:
+    logits, label = case()
+    with pytest.raises(UserError, match=r"class_weights: 6 weights for 5 classes"):
+        cross_entropy(logits, label, stride=4, ignore=255, at="label", class_weights=[1.0] * 6)
 
 
 def test_double_precision_stays_double() -> None:

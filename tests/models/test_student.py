@@ -27,7 +27,7 @@ def test_a_convolutional_backbone_gives_its_strides() -> None:
     assert [64 // map_.shape[-1] for map_ in maps] == backbone.strides
 
 
-@pytest.mark.parametrize("decoder", ["fpn", "segformer"])
+@pytest.mark.parametrize("decoder", ["fpn", "segformer", "deeplab"])
 @pytest.mark.parametrize(
     ("backbone", "stages"), [("test_resnet", [1, 2, 3, 4]), ("test_vit", [1, 3, 5]), ("test_convnext", [0, 2])]
 )

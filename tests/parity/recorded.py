@@ -63,6 +63,13 @@ def assert_same(found: Tensor, recorded: Tensor, atol: Mapping[torch.dtype, floa
     np.testing.assert_allclose(found.detach().numpy(), recorded.numpy(), atol=atol[recorded.dtype], rtol=0)
 
 
+def assert_close_to(found: Tensor | None, recorded: Tensor, share: float = 1e-5) -> None:
+    """Equal to a share of the largest recorded value, and of the recorded precision."""
+    assert found is not None and found.dtype == recorded.dtype
+    atol = share * float(recorded.abs().max())
+    np.testing.assert_allclose(found.detach().numpy(), recorded.numpy(), atol=atol, rtol=0)
+
+
 def assert_loss(found: Tensor, recorded: Tensor) -> None:
     """Single precision has no more than seven figures, however large the loss."""
     rtol = 1e-5 if recorded.dtype == torch.float32 and abs(recorded) > 100 else 0

@@ -30,7 +30,10 @@ def test_ktda_follows_from_plain_settings(name: str) -> None:
     ("name", "base", "change"),
     [
         ("segformer_main", 6e-5, {"warmup_start": 1e-6, "warmup_steps": 800, "power": 1.0, "final": 0.0}),
+        ("segformer_disc", 1e-5, {"warmup_start": 1e-6, "warmup_steps": 800, "power": 1.0, "final": 0.0}),
         ("deeplab_head", 2e-3, {"warmup_start": 1.0, "warmup_steps": 0, "power": 0.9, "final": 1e-5 / 2e-3}),
+        ("deeplab_backbone_neck", 1e-3, {"warmup_start": 1.0, "warmup_steps": 0, "power": 0.9, "final": 1e-5 / 1e-3}),
+        ("deeplab_disc", 2.5e-4, {"warmup_start": 1.0, "warmup_steps": 0, "power": 0.9, "final": 1e-5 / 2.5e-4}),
     ],
 )
 def test_st_dasegnet_s_too(name: str, base: float, change: dict[str, float]) -> None:

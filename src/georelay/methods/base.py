@@ -98,6 +98,10 @@ class Method(nn.Module):
         """The groups of each optimiser by its name; all that requires a gradient under `main` by default."""
         return {"main": [Group([parameter for parameter in self.parameters() if parameter.requires_grad])]}
 
+    def optimiser_settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """What an optimiser has of its own, by its name, in place of the plan's `train`: its kind, rate, decay."""
+        return {}
+
     def step(self, parts: Sequence[Batches], step: int, updater: Updater) -> Losses:
         """One update from a batch that comes in equal parts (gradient accumulation)."""
         losses = []

@@ -141,6 +141,48 @@ class Mtdf(FixMatch):
     error: Literal["mse", "affinity", "mmd"] = Field(description="mmd: beside the squared error")
 
 
+class StyleWeights(Strict):
+    """Weights of classes in the cross-entropy of each style's decoder; null: all 1."""
+
+    source: list[float] | None
+    target: list[float] | None
+
+
+class Adversary(Strict):
+    """The discriminators: what they look at, how they are built, how they learn."""
+
+    level: int = Field(description="which of the backbone's maps they see; -1 is the last")
+    halvings: int = Field(ge=0, description="convolutions of stride 2")
+    width: int = Field(gt=0, description="channels of the first convolution")
+    lr: float = Field(gt=0, description="of their own Adam")
+    betas: list[float] = Field(min_length=2, max_length=2)
+
+
+class StDaSegNet(Strict):
+    """Self-training guided disentangled adaptation: two styles, two decoders, two discriminators (ST-DASegNet)."""
+
+    gate: bool = Field(description="the styles share out each channel between them")
+    universal: bool = Field(description="what both styles share, behind the last stage")
+    narrow: int = Field(gt=0, description="least width of the neck's narrow layers")
+    adversarial_weight: float = Field(ge=0, description="0: no discriminators")
+    scale_discriminators: bool = Field(description="that weight on the discriminators' own errors too, as in the public code")
+    discriminator: Adversary = Field(description="of either style")
+    pseudo_weight: float = Field(ge=0, description="of the loss on the target; 0: no self-training")
+    threshold: float = Field(ge=0, le=1, description="an answer is sure from here on; the share of sure ones weighs all")
+    low: float | None = Field(ge=0, le=1, description="below, an answer counts half; null: all count alike")
+    class_weights: StyleWeights = Field(description="of the cross-entropy on both domains")
+    pixel_weights: list[float] | None = Field(description="of a target pixel by its answered class")
+    published_table: bool = Field(description="look those up as the public code does, in place")
+    teacher: Literal["decoder_only", "single_target"] = Field(
+        description="who answers: averages of both decoders, or of the target's backbone and decoder"
+    )
+    teacher_start: Literal["random", "student"] = Field(description="what the averaged decoders start from")
+    own_buffers: bool = Field(description="averages answer in training mode with statistics of their own (public code)")
+    decay: float = Field(ge=0, lt=1, description="of the averages")
+    head_rate: float = Field(gt=0, description="learning rate of the decoders, as a multiple")
+    decay_norms: bool = Field(description="weight decay for the backbones' norms too")
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a method lives, what can be set, and what teachers it takes: at least, at most."""
@@ -160,5 +202,7 @@ METHODS: dict[str, Entry] = {
     "fixmatch": Entry("georelay.methods.fixmatch", "FixMatchMethod", FixMatch),
     "unimatch": Entry("georelay.methods.unimatch", "UniMatchMethod", UniMatch),
     "mtdf": Entry("georelay.methods.mtdf", "MtdfMethod", Mtdf, teachers=(1, 8)),
+    "adabn": Entry("georelay.methods.adabn", "AdaBnMethod", Supervised),
+    "stdasegnet": Entry("georelay.methods.stdasegnet", "StDaSegNetMethod", StDaSegNet),
     "transfer": Entry("georelay.methods.transfer", "TransferMethod", Transfer, teachers=(1, 1), views=("online",)),
 }

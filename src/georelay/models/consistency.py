@@ -10,7 +10,8 @@ from torch.nn import functional as F
 @torch.no_grad()
 def pseudo_labels(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The likeliest class of every pixel (B, H, W) and its probability."""
-    confidence, label = logits.float().softmax(dim=1).max(dim=1)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    confidence, label = wide.softmax(dim=1).max(dim=1)
     return label, confidence
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from georelay.models.pseudo import class_table
 from georelay.models.student import full_size
 
 
@@ -18,13 +21,16 @@ def cross_entropy(
     at: str,
     smoothing: float = 0.0,
     over_all: bool = False,
+    class_weights: Sequence[float] | None = None,
+    pixel_weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy over the pixels of `label` (B, H, W) that are not `ignore`; 0 when there is none.
 
     at="label": logits are interpolated to every pixel. at="output": every pixel is judged by the logits of the cell
     it lies in, which is the same sum with nearest instead of bilinear enlargement, without ever making the large map;
     where cells are no whole pixels, as at="label". over_all: the sum is divided by all pixels, ignored ones too, as
-    mmsegmentation does.
+    mmsegmentation does. A pixel's term is multiplied by the weight of its class and by its own in `pixel_weights`
+    (B, H, W), at either resolution; the divisor stays a number of pixels.
     """
     side = _cell_side(logits, label, stride) if at == "output" else None
     if side is None:
@@ -36,6 +42,10 @@ def cross_entropy(
     picked = scores.gather(1, torch.where(counted, target, 0))
     if smoothing > 0:
         picked = (1 - smoothing) * picked + smoothing * scores.mean(dim=1, keepdim=True)
+    if class_weights is not None:
+        picked = picked * scores.new_tensor(class_table(scores.shape[1], class_weights))[torch.where(counted, target, 0)]
+    if pixel_weights is not None:
+        picked = picked * _cells(pixel_weights, side, (logits.shape[-2], logits.shape[-1]), 0)
     count: Tensor | int = label.numel() if over_all else counted.sum().clamp(min=1)
     return -(picked * counted).sum() / count
 
@@ -60,8 +70,8 @@ def _cell_side(logits: Tensor, label: Tensor, stride: float | None) -> int | Non
     return int(stride) if stride == int(stride) else None
 
 
-def _cells(label: Tensor, stride: int, grid: tuple[int, int], ignore: int) -> Tensor:
-    """(B, H, W) to (B, stride * stride, *grid): the labels of each cell along one axis, ignored where it overhangs."""
+def _cells(label: Tensor, stride: int, grid: tuple[int, int], beyond: int) -> Tensor:
+    """(B, H, W) to (B, stride * stride, *grid): the pixels of each cell along one axis, `beyond` where it overhangs."""
     rows, cols = grid
-    padded = F.pad(label, (0, cols * stride - label.shape[2], 0, rows * stride - label.shape[1]), value=ignore)
+    padded = F.pad(label, (0, cols * stride - label.shape[2], 0, rows * stride - label.shape[1]), value=beyond)
     return padded.view(-1, rows, stride, cols, stride).permute(0, 2, 4, 1, 3).flatten(1, 2)

@@ -12,6 +12,7 @@ from georelay.errors import UserError
 from georelay.models.alignment import MultiLevelNeck
 from georelay.models.backbones import Backbone
 from georelay.models.decoders.blocks import Decoder, resized, whole
+from georelay.models.decoders.deeplab import DeeplabDecoder
 from georelay.models.decoders.dpt import DptDecoder
 from georelay.models.decoders.fpn import FpnDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
@@ -24,6 +25,7 @@ DECODERS: dict[str, Callable[..., Decoder]] = {
     "segformer": SegformerDecoder,
     "uper": UperDecoder,
     "dpt": DptDecoder,
+    "deeplab": DeeplabDecoder,
 }
 
 

@@ -18,7 +18,7 @@ class Model(Strict):
     normed: list[Count] = Field(description="blocks of a transformer whose maps pass its final norm")
     positions: Literal["timm", "exact", "dinov2"] = Field(description="how a transformer's position table is resampled")
     neck: list[Annotated[float, Field(gt=0)]] = Field(description="scales of a neck, one a level; none: no neck")
-    decoder: Literal["fpn", "segformer", "uper", "dpt"]
+    decoder: Literal["fpn", "segformer", "uper", "dpt", "deeplab"]
     width: Positive
     dropout: Share
     weights: str | None = Field(description="safetensors file to start from; null is random")

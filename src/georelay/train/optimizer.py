@@ -19,12 +19,19 @@ class Optimisers:
     """The Updater that methods are handed: one torch optimiser per name, all on one schedule."""
 
     def __init__(
-        self, groups: Mapping[str, Sequence[Group]], train: Mapping[str, Any], device: torch.device, world: World
+        self,
+        groups: Mapping[str, Sequence[Group]],
+        train: Mapping[str, Any],
+        device: torch.device,
+        world: World,
+        own: Mapping[str, Mapping[str, Any]] = {},
     ) -> None:
         self.train, self.device, self.world = train, device, world
         self.schedule = Schedule.of(train)
+        facts = {name: {**train, **own.get(name, {})} for name in groups}
+        self.rates = {name: settings["lr"] for name, settings in facts.items()}
         with without_compiler():
-            self.members = {name: _build(list(members), train) for name, members in groups.items()}
+            self.members = {name: _build(list(members), facts[name]) for name, members in groups.items()}
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 where the plan says so; it needs no loss scaling."""
@@ -46,12 +53,12 @@ class Optimisers:
             optimiser.zero_grad()
 
     def set_rates(self, step: int) -> float:
-        """Set the rate of a step everywhere; the base rate is returned."""
-        rate = float(self.train["lr"] * self.schedule.at(step))
-        for optimiser in self.members.values():
+        """Set the rate of a step everywhere; the plan's is returned."""
+        share = self.schedule.at(step)
+        for name, optimiser in self.members.items():
             for group in optimiser.param_groups:
-                group["lr"] = rate * group["lr_scale"]
-        return rate
+                group["lr"] = float(self.rates[name] * share) * group["lr_scale"]
+        return float(self.train["lr"] * share)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on."""

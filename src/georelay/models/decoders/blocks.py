@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from georelay.errors import UserError
+
 
 class Decoder(nn.Module, ABC):
     """Feature maps, finest first, to class logits at `stride`; a subclass gives `embed`, `dropout` and `classify`."""
@@ -33,13 +35,22 @@ class Decoder(nn.Module, ABC):
 class ConvUnit(nn.Sequential):
     """Convolution without bias, BatchNorm, ReLU; the size of the map is kept."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, dilation: int = 1, groups: int = 1) -> None:
+        padding = dilation * (kernel // 2)
+        conv = nn.Conv2d(in_channels, out_channels, kernel, 1, padding, dilation, groups, bias=False)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         super().__init__()
         self.add_module("conv", conv)
         self.add_module("norm", nn.BatchNorm2d(out_channels))
         self.add_module("act", nn.ReLU(inplace=True))
+
+    def forward(self, map_: Tensor) -> Tensor:
+        """A map of the same size."""
+        if self.training and map_.numel() == map_.shape[1]:
+            what = "BatchNorm has nothing to average: one sample on a device, and a map of one cell"
+            raise UserError(what, "train.batch", "give every device two samples or more, or take larger tiles")
+        result: Tensor = super().forward(map_)  # type: ignore[no-untyped-call]
+        return result
 
 
 def classifier(in_channels: int, classes: int) -> nn.Conv2d:
