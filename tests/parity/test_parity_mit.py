@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded import Recording
 
 from georelay.models.backbones import Backbone
 from georelay.models.mit import MixTransformer
 from georelay.models.mit_names import converted
-from recorded import Recording
 
 STAGES = 4
 

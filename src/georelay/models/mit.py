@@ -138,10 +138,14 @@ class MixTransformer(nn.Module):
         super().__init__()
         if num_classes:
             raise TypeError("a Mix Transformer has no classifier here")
-        drops = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").split(list(depths))
+        drops = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist()
+        starts = [sum(depths[:place]) for place in range(len(depths))]
         channels = [in_chans, *widths]
         self.stages = nn.Sequential(
-            *(Stage(channels[place], width, place, drops[place].tolist()) for place, width in enumerate(widths))
+            *(
+                Stage(channels[place], width, place, drops[starts[place] : starts[place] + depths[place]])
+                for place, width in enumerate(widths)
+            )
         )
         strides = [math.prod(STRIDES[: place + 1]) for place in range(len(widths))]
         self.feature_info = [
