@@ -85,6 +85,8 @@ def test_sampling_takes_what_lies_there() -> None:
     bytes_ = torch.arange(40, dtype=torch.uint8).expand(1, 1, 40, 40)
     found = one(long=24, side=24, tile=40, by="opencv").apply(bytes_, nearest=True)[0, 0, 0]
     assert found.tolist() == [place * 5 // 3 for place in range(24)], "whole numbers, too, though 5 / 3 is none"
+    found = one(long=52, side=52, tile=40, by="opencv").apply(bytes_, nearest=True)[0, 0, 0]
+    assert found[38:41].tolist() == [29, 29, 30], "39 times one over (52 / 40) is 29.99..., as OpenCV has it"
 
 
 def test_the_whole_tile_may_be_fitted_into_the_crop() -> None:

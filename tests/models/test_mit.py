@@ -158,6 +158,18 @@ def test_images_of_any_size_and_bands() -> None:
     assert [tuple(map_.shape) for map_ in backbone(torch.rand(2, 5, 33, 16))] == [(2, 32, 12, 4), (2, 160, 3, 1)]
 
 
+def test_a_student_of_it_learns_in_either_memory_format() -> None:
+    """Same logits, and a gradient for every parameter."""
+    whole, image = student(decoder="segformer", arguments={}).train(), torch.rand(2, 3, 64, 64)
+    logits = whole(image)
+    assert logits.shape == (2, 2, 16, 16)
+    other = whole.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    torch.testing.assert_close(other, logits, rtol=1e-4, atol=1e-4)
+    other.square().sum().backward()
+    silent = [name for name, parameter in whole.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not silent
+
+
 @pytest.mark.parametrize(("name", "stages", "where"), [("mit_b9", [0], "model.backbone"), ("mit_b0", [4], "model.stages")])
 def test_what_there_is_not_is_refused(name: str, stages: list[int], where: str) -> None:
     with pytest.raises(UserError) as error:
