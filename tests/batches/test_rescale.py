@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from georelay.batches.geometry import Geometry
 from georelay.batches.modality import modality_of
 from georelay.batches.rescale import Rescale, draw_move, draw_rescale
 from georelay.batches.streams import Batch, open_stream
@@ -23,8 +24,10 @@ def drawn(batch: int = 200, tile: int = 16, **changes: Any) -> Rescale:
     return draw_rescale(np.random.default_rng(0), batch, tile, AUGMENT | IMAGE | changes)
 
 
-def one(long: int, side: int, tile: int = 4, top: int = 0, left: int = 0, flip: bool = False, turn: int = 0) -> Rescale:
-    return Rescale(tile, side, *(np.array([value]) for value in (long, top, left, flip, turn)))
+def one(
+    long: int, side: int, tile: int = 4, top: int = 0, left: int = 0, flip: bool = False, turn: int = 0, by: str = "pillow"
+) -> Rescale:
+    return Rescale(tile, side, *(np.array([value]) for value in (long, top, left, flip, turn)), by=by)
 
 
 def batch_of(step: int = 0, rank: int = 0, world: int = 1, views: int = 0, **changes: Any) -> Batch:
@@ -69,6 +72,46 @@ def test_shrinking_averages() -> None:
 def test_the_other_side_keeps_the_ratio() -> None:
     found = one(long=7, side=9, tile=6).apply(torch.ones(1, 1, 6, 5, dtype=torch.uint8))
     assert found.sum(dim=3)[0, 0].tolist() == [6] * 7 + [0] * 2  # 5 * 7 / 6 = 5.8
+
+
+def test_sampling_takes_what_lies_there() -> None:
+    """OpenCV's nearest neighbour of pixel x is floor(x / ratio), and between pixels it does not average what shrinks."""
+    tile = torch.arange(1.0, 17.0).view(1, 1, 4, 4)
+    move = one(long=3, side=4, by="opencv")
+    assert move.apply(tile, nearest=True)[0, 0].tolist() == [[1, 2, 3, 0], [5, 6, 7, 0], [9, 10, 11, 0], [0, 0, 0, 0]]
+    row = torch.tensor([0.0, 0, 9, 0, 0, 9, 0, 0, 0]).view(1, 1, 1, 9).expand(1, 1, 9, 9)
+    assert one(long=3, side=3, tile=9, by="opencv").apply(row)[0, 0, 0].tolist() == [0, 0, 0]  # pixels 1, 4 and 7
+    assert one(long=3, side=3, tile=9).apply(row)[0, 0, 0].min() > 0
+    bytes_ = torch.arange(40, dtype=torch.uint8).expand(1, 1, 40, 40)
+    found = one(long=24, side=24, tile=40, by="opencv").apply(bytes_, nearest=True)[0, 0, 0]
+    assert found.tolist() == [place * 5 // 3 for place in range(24)], "whole numbers, too, though 5 / 3 is none"
+    found = one(long=52, side=52, tile=40, by="opencv").apply(bytes_, nearest=True)[0, 0, 0]
+    assert found[38:41].tolist() == [29, 29, 30], "39 times one over (52 / 40) is 29.99..., as OpenCV has it"
+
+
+def test_the_whole_tile_may_be_fitted_into_the_crop() -> None:
+    for crop in (10, 24):
+        geometry = drawn(scaling="fit", crop=crop)
+        assert set(geometry.long.tolist()) == {crop} and not geometry.top.any() and not geometry.left.any()
+        assert geometry.apply(torch.ones(200, 1, 16, 16)).all()
+    batch = batch_of(scaling="fit", crop=40, **STILL)
+    assert batch.image.shape[-2:] == (40, 40) and batch.valid.all()
+
+
+def test_elsewhere_is_within_what_is_free() -> None:
+    geometry = drawn(batch=4, crop=10)
+    free = np.maximum(geometry.long - 10, 0)
+    first, last = (geometry.elsewhere(np.full((2, 4), at), 1) for at in (0.0, 0.999999))
+    assert not first.top.any() and not first.left.any()
+    assert last.top.tolist() == last.left.tolist() == free.tolist()
+    assert np.array_equal(last.long, geometry.long) and np.array_equal(last.flip, geometry.flip)
+    window = draw_move(np.random.default_rng(0), 4, 16, AUGMENT | {"crop": 8}, 4)
+    assert isinstance(window, Geometry)
+    assert {at: window.elsewhere(np.full((2, 4), at), 4).top.tolist() for at in (0.0, 0.5, 0.99)} == {
+        0.0: [0] * 4,
+        0.5: [4] * 4,
+        0.99: [8] * 4,
+    }
 
 
 def test_crops_start_anywhere_and_stay_inside() -> None:
@@ -153,8 +196,9 @@ def test_ranks_share_out_the_batch_of_one_process() -> None:
 def test_stored_maps_of_teachers_are_refused() -> None:
     store = InventedStore()
     seer = InventedFeatures(store, {"taps": [{"tap": 2, "channels": 4, "stride": 8}]})
-    with pytest.raises(UserError, match="stored maps of seer cannot follow tiles that are resized and padded") as error:
-        open_stream(store, make_plan(augment=IMAGE), "labelled", 0, {"seer": seer})
+    for rule in ("image", "fit"):
+        with pytest.raises(UserError, match="stored maps of seer cannot follow tiles that are resized and padded") as error:
+            open_stream(store, make_plan(augment=IMAGE | {"scaling": rule}), "labelled", 0, {"seer": seer})
     assert error.value.where == "augment.scaling" and "teacher_view: online" in error.value.hint
 
 

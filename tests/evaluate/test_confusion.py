@@ -9,6 +9,8 @@ from georelay.errors import UserError
 from georelay.evaluate.confusion import (
     class_f1,
     class_iou,
+    class_precision,
+    class_recall,
     cohen_kappa,
     count_confusion,
     count_pixels,
@@ -30,6 +32,8 @@ def test_scores_by_hand() -> None:
     confusion = np.array([[1, 1, 0], [0, 2, 0], [1, 0, 1]])
     assert class_iou(confusion) == pytest.approx([1 / 3, 2 / 3, 1 / 2])
     assert class_f1(confusion) == pytest.approx([1 / 2, 4 / 5, 2 / 3])
+    assert class_precision(confusion) == pytest.approx([1 / 2, 2 / 3, 1])
+    assert class_recall(confusion) == pytest.approx([1 / 2, 1, 1 / 2])
     assert mean_iou(confusion) == pytest.approx(0.5)
     assert overall_accuracy(confusion) == pytest.approx(4 / 6)
 
@@ -50,6 +54,7 @@ def test_a_column_without_a_row_is_wrong_and_has_no_score() -> None:
     confusion = np.array([[2, 1, 3], [0, 4, 0]])
     assert class_iou(confusion) == pytest.approx([2 / 6, 4 / 5])
     assert class_f1(confusion) == pytest.approx([4 / 8, 8 / 9])
+    assert class_precision(confusion) == pytest.approx([1, 4 / 5]) and class_recall(confusion) == pytest.approx([2 / 6, 1])
     assert overall_accuracy(confusion) == pytest.approx(6 / 10)
     chance = (6 * 2 + 4 * 5) / 100
     assert cohen_kappa(confusion) == pytest.approx((0.6 - chance) / (1 - chance))

@@ -20,6 +20,8 @@ def test_offsets_by_hand() -> None:
     assert offsets(16, 16, 16).tolist() == [0]
     assert offsets(40, 16, 8).tolist() == [0, 8, 16, 24]
     assert offsets(50, 16, 16, "pad").tolist() == [0, 16, 32, 48]  # the last one reaches beyond
+    assert offsets(50, 16, 16, "drop").tolist() == [0, 16, 32]  # what is left over is in no tile
+    assert offsets(48, 16, 16, "drop").tolist() == [0, 16, 32] and len(offsets(6000, 512, 512, "drop")) == 11
     assert len(offsets(6000, 512, 512, "pad")) == 12 and len(offsets(2448, 512, 512, "pad")) == 5
 
 

@@ -169,6 +169,14 @@ def test_a_size_that_is_no_multiple_is_filled_up_where_asked(source: Source, til
     assert store.attrs["class_counts"]["train"] == np.bincount(pixels["label"].ravel(), minlength=3).tolist()
 
 
+def test_what_is_left_over_is_dropped_where_asked(source: Source, tile: Any) -> None:
+    source.add("a", "train", (20, 37))
+    source.add("b", "test", (16, 16), at=(600000.0, 4e6))
+    store = TileStore(tile(source, make_task(edges="drop"))[0])
+    assert store.coordinate("row").tolist() == [0, 0, 0] and store.coordinate("col").tolist() == [0, 16, 0]
+    assert np.array_equal(store.array("sar")[1], source.pixels["a"]["sar"][:, :16, 16:32])
+
+
 def test_modalities_are_those_of_the_task(three_scenes: Source, tile: Any) -> None:
     path, card = tile(three_scenes, make_task(modalities=["sar"]))
     assert TileStore(path).modalities == ["sar"] == list(card["modalities"])

@@ -25,6 +25,10 @@ class Move(ABC):
         return replace(self, **{name: drawn[samples] for name, drawn in vars(self).items() if isinstance(drawn, np.ndarray)})
 
     @abstractmethod
+    def elsewhere(self, at: np.ndarray, grid: int) -> Self:
+        """The same with other first rows and columns: `at` (2, samples) says where, as shares 0 ... 1 of what is free."""
+
+    @abstractmethod
     def apply(self, maps: Tensor, nearest: bool = False) -> Tensor:
         """Do to `maps` (B, C, cells, cells) of the same tiles what was done to the image."""
 
@@ -52,6 +56,12 @@ class Geometry(Move):
         if maps.shape[-2] != maps.shape[-1]:
             raise ValueError(f"maps of {maps.shape[-2]} x {maps.shape[-1]} cells do not cover square tiles")
         return turned(self._cropped(maps, nearest), self.flip, self.turn)
+
+    def elsewhere(self, at: np.ndarray, grid: int) -> Self:
+        """Other windows of the same sizes, which start on multiples of `grid` pixels."""
+        free = np.floor((self.tile - self.window) / grid)
+        top, left = (np.floor(share * (free + 1)) * grid for share in at)
+        return replace(self, top=top, left=left)
 
     def _cropped(self, maps: Tensor, nearest: bool) -> Tensor:
         cells = maps.shape[-1]

@@ -2,8 +2,8 @@
 
 As torchvision's ColorJitter and RandomGrayscale and Pillow's blur define them, on values brought to 0 ... 1, for any
 number of bands: grey is the luma of red, green and blue where the bands are named so, else their mean, and only those
-three have a hue. What the public codes draw sample by sample is drawn for the whole batch and cut to the samples at
-hand; the order of the four changes is drawn once a batch.
+three have a hue. What the public codes draw sample by sample is drawn for the whole batch and cut to the samples at hand;
+the order of the four changes is drawn once a batch.
 """
 
 from __future__ import annotations

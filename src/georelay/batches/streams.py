@@ -16,6 +16,7 @@ from georelay.batches.geometry import Move, common_grid, crop_side, identity
 from georelay.batches.modality import Modality, modalities_of
 from georelay.batches.rescale import draw_move
 from georelay.batches.sampling import generator, positions
+from georelay.batches.varied import varied
 from georelay.errors import UserError
 from georelay.tiles.read import Budget
 
@@ -181,9 +182,11 @@ class Stream:
         batch: int,
         views: int = 0,
     ) -> None:
-        self.name, self.tiles, self.augment, self.views = name, tiles, augment, views
+        self.name, self.tiles, self.views = name, tiles, views
+        own = augment["target"] if name == "target" else None
+        self.augment = {**augment, **(own or {})}
         self.seed, self.size = seed, batch
-        self.grid = feature_grid(features, tiles.side, augment)
+        self.grid = feature_grid(features, tiles.side, self.augment)
         self.features = {teacher: CachedMaps(reader, tiles.ids) for teacher, reader in features.items()}
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -194,6 +197,7 @@ class Stream:
         geometry = draw_move(rng, self.size, self.tiles.side, self.augment, self.grid).take(samples)
         places = positions(len(self.tiles), self.size, step, self.seed, self.name)[samples]
         images, marks = self.tiles.take(places)
+        geometry = self._varied(geometry, marks, step, samples)
         padding = self._padding(geometry, marks)
         moved = [_padded(geometry.apply(image), m, padding) for image, m in zip(images, self.tiles.modalities, strict=True)]
         pairs = zip(moved, self.tiles.modalities, strict=True)
@@ -202,6 +206,14 @@ class Stream:
         features = {teacher: tuple(map(geometry.apply, cached.take(places))) for teacher, cached in self.features.items()}
         batch = replace(batch, features=features)
         return self._with_strong_views(batch, step, samples) if self.views else batch
+
+    def _varied(self, geometry: Move, marks: Tensor, step: int, samples: slice) -> Move:
+        """Crops of more than one class; only labelled tiles have labels to look at."""
+        share, ignore = self.augment["crop_share"], self.tiles.ignore
+        if self.name != "labelled" or share == 1:
+            return geometry
+        label, rng = torch.where(marks[:, 1:] != 0, marks[:, :1], ignore), generator(self.seed, f"varied/{self.name}", step)
+        return varied(geometry, label, share, ignore, rng, self.size, samples, self.grid)
 
     def _with_strong_views(self, batch: Batch, step: int, samples: slice) -> Batch:
         rng, boxes = generator(self.seed, f"strong/{self.name}", step), self.augment["cutmix"]
@@ -243,7 +255,7 @@ def open_stream(
 
 def feature_grid(features: Mapping[str, FeatureReader], side: int, augment: Mapping[str, Any]) -> int:
     """The grid in pixels that crops of tiles must keep to, so that stored maps are cut and not resampled."""
-    if augment["scaling"] == "image":
+    if augment["scaling"] != "window":
         if features:
             what = f"stored maps of {', '.join(features)} cannot follow tiles that are resized and padded"
             raise UserError(what, "augment.scaling", "use `teacher_view: online`, or `scaling: window`")

@@ -6,6 +6,7 @@ TP = cell [c, c], FN = the rest of row c, FP = the rest of column c and N = all 
 
     IoU(c) = TP / (TP + FP + FN)        mIoU     = mean of IoU(c) over the classes that are present
     F1(c)  = 2 TP / (2 TP + FP + FN)    macro F1 = mean of F1(c) over the classes that are present
+    P(c)   = TP / (TP + FP)             R(c)     = TP / (TP + FN), which others call the accuracy of a class
     OA     = sum of TP / N              kappa    = (OA - pe) / (1 - pe), pe = sum of (row c)(column c) / N^2
 
 A class that is absent from the truth and from the prediction has no IoU and no F1: NaN, left out of the means. A class
@@ -65,6 +66,18 @@ def class_f1(confusion: np.ndarray) -> np.ndarray:
     """F1 of each class, NaN where a class is absent; leading axes are kept."""
     hit, union = _hits_and_union(confusion)
     return _ratio(2 * hit, union + hit)
+
+
+def class_precision(confusion: np.ndarray) -> np.ndarray:
+    """Share of right ones among the pixels predicted as each class, NaN without any; leading axes are kept."""
+    hit, _ = _hits_and_union(confusion)
+    return _ratio(hit, confusion.sum(-2)[..., : hit.shape[-1]])
+
+
+def class_recall(confusion: np.ndarray) -> np.ndarray:
+    """Share of right ones among the pixels of each class, NaN without any; leading axes are kept."""
+    hit, _ = _hits_and_union(confusion)
+    return _ratio(hit, confusion.sum(-1))
 
 
 def overall_accuracy(confusion: np.ndarray) -> np.ndarray:

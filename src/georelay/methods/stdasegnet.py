@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from georelay.batches.streams import Batch
+from georelay.errors import UserError
 from georelay.methods.base import Batches, Group, Losses, Method, Updater, input_bands, mean_losses
 from georelay.models.adversary import Discriminator, adversarial_loss, spatial_softmax
 from georelay.models.decoders.blocks import Decoder
@@ -80,6 +81,8 @@ class StDaSegNetMethod(Method):
     def build_student(cls, plan: Mapping[str, Any]) -> TwoStyles:
         """Two backbones that start alike, a neck, two decoders that do not."""
         model, options, classes = plan["settings"]["model"], plan["settings"]["method"], len(plan["classes"])
+        if model["neck"]:
+            raise UserError("ST-DASegNet has a neck of its own", "model.neck", "set it to []")
         first = build_backbone(model, input_bands(plan))
         neck = DisentanglingNeck(first.channels, options["narrow"], gate=options["gate"], universal=options["universal"])
 

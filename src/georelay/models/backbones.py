@@ -1,8 +1,11 @@
-"""Feature extractors: any timm network, any number of bands, maps at several strides. The only module importing timm."""
+"""Feature extractors: any timm network, any number of bands, maps at several strides. The only module importing timm.
+
+Mix Transformers, which timm lacks, are made known to it as mit_b0 to mit_b5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +15,7 @@ from torch.nn import functional as F
 
 from georelay.errors import UserError, suggestion
 from georelay.models.eager import define_missing_operators, without_compiler
+from georelay.models.mit import SIZES, MixTransformer
 
 with without_compiler():
     define_missing_operators()
@@ -92,6 +96,24 @@ def adapt_stem(net: Any, bands: int) -> str:
     stem.weight, stem.in_channels = nn.Parameter(weight, stem.weight.requires_grad), bands
     how = "summed into one" if bands == 1 else f"{'cut' if bands < own else 'repeated'} to {bands}, times {own}/{bands}"
     return f"the stem's {own} bands are {how}"
+
+
+def _mix_transformer(name: str) -> Callable[..., Any]:
+    """What timm calls to make one; it may ask for feature maps as of its own networks."""
+    widths, depths = SIZES[name]
+
+    def entry(pretrained: bool = False, **options: Any) -> Any:
+        options |= {"pretrained_cfg": {"architecture": name, "num_classes": 0, "first_conv": "stages.0.embed.proj"}}
+        features = {"out_indices": tuple(range(len(widths))), "flatten_sequential": True}
+        build: Any = timm.models.build_model_with_cfg
+        return build(MixTransformer, name, pretrained, feature_cfg=features, widths=widths, depths=depths, **options)
+
+    entry.__name__ = name
+    return entry
+
+
+for _name in SIZES:
+    timm.models.register_model(_mix_transformer(_name))
 
 
 def _require_known(name: str, where: str) -> None:

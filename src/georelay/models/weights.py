@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from georelay.errors import UserError
 from georelay.files import canonical_json, replacing
+from georelay.models.mit import Stage
+from georelay.models.mit_names import converted
 
 # One entry with all facts: safetensors writes several in no fixed order, and equal runs must give equal bytes.
 FACTS = "georelay"
 NAMED = 4  # keys named in a message; the rest are counted
 FOREIGN_HINT = "save its state dict as .safetensors, where you trust the file enough to open it, and give that one"
-_NUMBERED = re.compile(r"^([a-z]+)_(\d+)\.")
+_NUMBERED, _NUMBERED_BACK = re.compile(r"^([a-z]+)_(\d+)\."), re.compile(r"^([a-z]+)\.(\d+)\.")
 LEVELS = ("state_dict", "model", "teacher")  # under which public files nest their weights
 
 
@@ -48,11 +50,14 @@ def load_weights(path: Path, module: nn.Module, facts: Mapping[str, Any] | None 
 def load_start(path: Path, student: Any) -> None:
     """Start from a file: of a whole student, or of its backbone alone under the names timm gives them.
 
-    A classifier's file will do: what stands behind the backbone in it is left.
+    A classifier's file will do: what stands behind the backbone in it is left. Weights of a Mix Transformer may have the
+    names of any of its public codes.
     """
-    tensors, _ = read_weights(path)
-    network = student.backbone.net
-    backbone = _backbone_part(tensors, network)
+    tensors, network = read_foreign(path), student.backbone.net
+    public = converted(path, tensors) if any(isinstance(module, Stage) for module in network.modules()) else None
+    backbone = _backbone_part(public or tensors, network)
+    if public and backbone is None:
+        require_keys(path, network, {_NUMBERED_BACK.sub(r"\1_\2.", name): tensor for name, tensor in public.items()})
     part, chosen = (student, tensors) if backbone is None else (network, backbone)
     require_keys(path, part, chosen)
     part.load_state_dict(chosen)

@@ -59,19 +59,32 @@ class Boxes(Strict):
     ratio: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2, description="of height to width")
 
 
-class Augment(Strict):
-    """Random changes of training tiles; geometry acts on image and label alike, colour on the image alone."""
+class Moves(Strict):
+    """Random geometry of training tiles, which acts on image and label alike."""
 
     flip: bool
     turn: bool = Field(description="quarter turns")
     crop: Count = Field(description="side in pixels; 0 keeps the tile; larger than the tile where the image is scaled")
     scale: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2)
-    scaling: Literal["window", "image"] = Field(
-        description="what is scaled: a window, which never leaves the tile, or the whole tile, padded right and below to the crop"
+    scaling: Literal["window", "image", "fit"] = Field(
+        description="what is scaled: a window, which never leaves the tile; the whole tile, padded right and below to the crop; "
+        "or fit: the whole tile is brought to the crop's side, whatever `scale` says"
+    )
+    resizing: Literal["pillow", "opencv"] = Field(
+        description="how whole tiles are resized: averaged where they shrink, as Pillow does, or sampled, as OpenCV does"
     )
     padding: Literal["mean", "black"] = Field(
         description="what a scaled tile is padded with: the mean, unseen like gaps; or reflectance 0, part of the picture"
     )
+
+
+class Augment(Moves):
+    """Random changes of training tiles: their geometry, and colours of the image alone."""
+
+    crop_share: float = Field(
+        gt=0, le=1, description="labelled crops with this share of one class are drawn again, up to ten times; 1 is off"
+    )
+    target: Moves | None = Field(description="geometry of the target stream; null: as of the others")
     gain: NonNegative = Field(description="sd of a per-band factor (reflectance)")
     offset: NonNegative = Field(description="sd of a per-band offset in sds of the band (reflectance)")
     noise: NonNegative = Field(description="sd of pixel noise in sds of the band (reflectance)")

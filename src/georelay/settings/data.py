@@ -31,12 +31,16 @@ class Synthetic(Strict):
     seed: Count
 
 
+Colour = Annotated[list[Byte], Field(min_length=3, max_length=3)]
+
+
 class ClassEntry(Strict):
     """A class and the colour it has in maps; what stands for it in the label files may be another number than its place."""
 
     name: str = Field(min_length=1)
-    colour: list[Byte] = Field(min_length=3, max_length=3, description="red, green, blue")
+    colour: Colour = Field(description="red, green, blue")
     value: Count | None = Field(default=None, description="in the label files; null: the class's place in the list, 0, 1, ...")
+    also: list[Count] | list[Colour] = Field(default_factory=list, description="other numbers, or colours, of the class there")
 
 
 class SplitFolders(Strict):
@@ -67,6 +71,9 @@ class Folder(Strict):
     classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
     ignore: Byte = Field(description="number that is no class, in the label files and in what we write")
     ignored: list[Count] = Field(default_factory=list, description="other numbers of the label files that are no class")
+    others: str | None = Field(
+        default=None, description="what else is in the label files: a class by its name, or `ignore`; null: refused"
+    )
     licence: str = Field(min_length=1)
     url: str | None = Field(description="where it is downloaded from")
     download: str | None = Field(description="what is downloaded there, and how large it is")
@@ -122,8 +129,10 @@ class Task(Strict):
     modalities: list[str] = Field(min_length=1, description="kept in the tile store")
     tile: Positive
     stride: Positive
-    edges: Literal["shift", "pad"] = Field(
-        default="shift", description="the last tiles of a scene: moved inwards, or filled up with pixels that are not valid"
+    edges: Literal["shift", "pad", "drop"] = Field(
+        default="shift",
+        description="the last tiles of a scene: moved inwards, filled up with pixels that are not valid, or dropped "
+        "with what no whole stride reaches",
     )
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")

@@ -21,7 +21,7 @@ class Model(Strict):
     decoder: Literal["fpn", "segformer", "uper", "dpt", "deeplab"]
     width: Positive
     dropout: Share
-    weights: str | None = Field(description="safetensors file to start from; null is random")
+    weights: str | None = Field(description="file to start from, safetensors or plain torch.save; null is random")
 
 
 class Train(Strict):

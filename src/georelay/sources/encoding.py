@@ -16,17 +16,29 @@ from georelay.geo.grid import Grid
 from georelay.geo.raster import read_window
 
 UNKNOWN = 256  # no class, and not ignored either: our labels are bytes
+IGNORE = "ignore"  # in the place of a class's name
 
 
 def check_encoding(source: Any, where: str) -> None:
     """No number or colour may stand for two things."""
     if source.ignore < len(source.classes):
         raise UserError(f"{source.ignore} is the value of a class", f"{where}.ignore", "255 is usual")
-    values = [_value(source, place) for place in range(len(source.classes))]
+    _check_words(source, where)
+    values = [value for place in range(len(source.classes)) for value in _values(source, place)]
     if twice := {value for value in values if values.count(value) > 1}:
         raise UserError(f"two classes are {_word(source, min(twice))} in the label files", f"{where}.classes")
     if source.labels_as == "index" and (both := {*source.ignored, source.ignore} & {*values}):
         raise UserError(f"{min(both)} is the value of a class", f"{where}.ignored", "a value is a class or ignored")
+
+
+def _check_words(source: Any, where: str) -> None:
+    """`also` holds what the label files hold, `others` names what there is."""
+    wanted = int if source.labels_as == "index" else list
+    if strange := [entry for entry in source.classes if not all(isinstance(value, wanted) for value in entry.also)]:
+        hint = "`also` holds numbers with `labels_as: index`, lists of three with `labels_as: colour`"
+        raise UserError(f"{strange[0].also} cannot be in labels as {source.labels_as}", f"{where}.classes", hint)
+    if source.others not in (None, IGNORE, *(entry.name for entry in source.classes)):
+        raise UserError(f'"{source.others}" is no class', f"{where}.others", f"name a class, or say `{IGNORE}`")
 
 
 def check_kind(path: Path, grid: Grid, source: Any) -> None:
@@ -41,13 +53,16 @@ def check_kind(path: Path, grid: Grid, source: Any) -> None:
 
 
 def read_classes(path: Path, grid: Grid, source: Any) -> np.ndarray:
-    """The classes [y, x] of a label file as places in the list; what is neither a class nor ignored is a UserError."""
+    """The classes [y, x] of a label file as places in the list; what is neither a class nor ignored is what the source says
+    of others, or a UserError.
+    """
     raw = _packed(read_whole(path, grid)) if source.labels_as == "colour" else read_whole(path, grid)[0]
-    classes = np.full(raw.shape, UNKNOWN, np.uint16)
+    classes = np.full(raw.shape, _others(source), np.uint16)
     for value in (*source.ignored, source.ignore) if source.labels_as == "index" else ():
         classes[raw == value] = source.ignore
     for place in range(len(source.classes)):
-        classes[raw == _value(source, place)] = place
+        for value in _values(source, place):
+            classes[raw == value] = place
     if (wrong := classes == UNKNOWN).any():
         raise UserError(_complaint(source, np.unique(raw[wrong])[:5]), path, _remedy(source))
     return classes.astype(np.uint8)
@@ -58,12 +73,19 @@ def read_whole(path: Path, grid: Grid) -> np.ndarray:
     return read_window(path, 0, 0, grid.height, grid.width)
 
 
-def _value(source: Any, place: int) -> int:
+def _others(source: Any) -> int:
+    if source.others is None:
+        return UNKNOWN
+    places = {entry.name: place for place, entry in enumerate(source.classes)}
+    return int(places.get(source.others, source.ignore))
+
+
+def _values(source: Any, place: int) -> list[int]:
     """What stands for a class in the label files."""
     entry = source.classes[place]
     if source.labels_as == "colour":
-        return int(_packed(np.array(entry.colour)))
-    return place if entry.value is None else int(entry.value)
+        return [int(_packed(np.array(colour))) for colour in (entry.colour, *entry.also)]
+    return [place if entry.value is None else int(entry.value), *entry.also]
 
 
 def _packed(colour: np.ndarray) -> np.ndarray:
@@ -80,13 +102,14 @@ def _complaint(source: Any, values: np.ndarray) -> str:
     found = ", ".join(_word(source, int(value)) for value in values)
     if source.labels_as == "colour":
         return f"label colour {found} is not in the class list"
-    known = [_value(source, place) for place in range(len(source.classes))]
+    known = [value for place in range(len(source.classes)) for value in _values(source, place)]
     listed = ", ".join(map(str, known)) if known != list(range(len(known))) else f"0 to {len(known) - 1}"
     ignored = ", ".join(map(str, (*source.ignored, source.ignore)))
-    return f"label value {found} is not in the class list: {len(known)} classes ({listed}), ignore {ignored}"
+    return f"label value {found} is not in the class list: {len(source.classes)} classes ({listed}), ignore {ignored}"
 
 
 def _remedy(source: Any) -> str:
     if source.labels_as == "colour":
-        return "add the class to the source; colours must be exact, so labels that were saved as JPEG will not do"
-    return "add the class to the source, or its value to `ignored`"
+        hint = "add the class to the source, or say what `others` are"
+        return f"{hint}; colours must be exact, so labels that were saved as JPEG will not do"
+    return "add the class to the source, or its value to `ignored`, or say what `others` are"

@@ -45,9 +45,11 @@ class Block:
 
 
 def offsets(size: int, tile: int, stride: int, edges: str = "shift") -> np.ndarray:
-    """First pixels of the tiles along one axis; no pixel is lost, so the last one is shifted inwards or reaches beyond."""
+    """First pixels of the tiles along one axis. What is left over gets a tile that is shifted inwards or reaches beyond,
+    or is dropped.
+    """
     starts = list(range(0, size - tile + 1, stride))
-    if starts[-1] + tile < size:
+    if starts[-1] + tile < size and edges != "drop":
         starts.append(size - tile if edges == "shift" else starts[-1] + stride)
     return np.array(starts, np.int32)
 
