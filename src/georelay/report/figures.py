@@ -24,7 +24,7 @@ from georelay.report.tables import Row, families, points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = "os^DvPX*"
@@ -81,9 +81,9 @@ def _curves(
     figure = _figure(CURVES_INCHES[0], CURVES_INCHES[1] * bands)
     parts = figure.subfigures(bands, 1, squeeze=False)[:, 0]
     if efficiency:
-        _draw_efficiency(parts[0].subplots(), efficiency, study)
+        _draw_efficiency(parts[0], efficiency, study)
     grid = [part.subplots(1, 2) for part in parts[bool(efficiency) :]]
-    for axes, group in zip(grid, groups, strict=True):
+    for part, axes, group in zip(parts[bool(efficiency) :], grid, groups, strict=True):
         for index, name in enumerate(group):
             style = _style(index, _short(name, study))
             _draw_spread(axes[0], [_points_of(run, "val_miou", 100, bins=None) for run in histories[name]], style)
@@ -91,25 +91,25 @@ def _curves(
         _finish_axes(axes[0], "mIoU on validation tiles (points)")
         _finish_axes(axes[1], f"training loss (means of 1/{BINS} of the steps)")
         axes[1].set_yscale("log")  # methods add up losses of very different sizes
-        _name_curves(axes)
+        _name_curves(part)
         for own, first in zip(axes, grid[0], strict=True):
             own.sharey(first) if own is not first else None
     return figure
 
 
-def _draw_efficiency(axes: Axes, efficiency: Mapping[str, Curve], study: str) -> None:
+def _draw_efficiency(part: SubFigure, efficiency: Mapping[str, Curve], study: str) -> None:
+    axes = part.subplots()
     for index, (name, curve) in enumerate(efficiency.items()):
         draw_label_curve(axes, curve, index - (len(efficiency) - 1) / 2, _style(index, _short(name, study)))
     _finish_axes(axes, "mIoU on test scenes (points) by the share of labelled tiles")
     finish_label_axes(axes, sorted({share for curve in efficiency.values() for share in curve}))
-    _name_curves([axes])
+    _name_curves(part)
 
 
-def _name_curves(axes: Sequence[Axes]) -> None:
-    """One legend below a pair of axes."""
-    handles, labels = max((one.get_legend_handles_labels() for one in axes), key=lambda pair: len(pair[0]))
-    options: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.16), "borderaxespad": 0.0, "frameon": False}
-    axes[0].legend(handles, labels, ncols=min(3, max(1, len(labels))), fontsize=9, **options)
+def _name_curves(part: SubFigure) -> None:
+    """One legend below the axes of a part; it takes no width from them."""
+    handles, labels = max((one.get_legend_handles_labels() for one in part.axes), key=lambda pair: len(pair[0]))
+    part.legend(handles, labels, loc="outside lower left", ncols=min(3, max(1, len(labels))), fontsize=9, frameon=False)
 
 
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
