@@ -36,13 +36,15 @@ class TwoStyles(nn.Module):
         super().__init__()
         self.channels: list[int] = backbones["source"].channels
         self.backbones, self.neck, self.make_decoder = nn.ModuleDict(backbones), neck, make_decoder
-        self.decoders: Any = nn.ModuleDict({style: make_decoder() for style in STYLES})
-        self.stride: float | None = self.decoders["source"].stride
+        decoders = {style: make_decoder() for style in STYLES}
+        self.decoders: Any = nn.ModuleDict(decoders)
+        self.stride: float | None = decoders["source"].stride
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits at the student's own stride."""
         logits = self.read(self.parted(self.maps(image)))
-        return (logits["source"] + logits["target"]) / 2
+        mean: Tensor = (logits["source"] + logits["target"]) / 2
+        return mean
 
     def maps(self, image: Tensor) -> Styles:
         """What either backbone sees in an image."""
@@ -182,7 +184,7 @@ class StDaSegNetMethod(Method):
         return weighted_pseudo_labels(logits, options["threshold"], options["low"], options["pixel_weights"], **facts)
 
     def _votes(self, image: Tensor, parted: Styles) -> list[Tensor]:
-        networks = {name: average.network for name, average in self.answering.items()}
+        networks: dict[str, Any] = {name: average.network for name, average in self.answering.items()}
         if self.options["teacher"] == "decoder_only":
             return [networks[style](parted[style]) for style in STYLES]
         maps = {"source": list(self.student.backbones["source"](image)), "target": list(networks["backbone"](image))}
@@ -192,7 +194,8 @@ class StDaSegNetMethod(Method):
     def _right(self, label: Tensor, target: Batch) -> Tensor:
         """The share of answers that are right, for the record alone: nothing is learnt from the target's labels."""
         known = target.label != self.plan["ignore"]
-        return ((label == target.label) & known).sum() / known.sum().clamp(min=1)
+        right: Tensor = ((label == target.label) & known).sum() / known.sum().clamp(min=1)
+        return right
 
     def _seen(self, maps: Mapping[str, Styles], image: Tensor) -> Seen:
         """The deepest maps, or those of the level that is set, as distributions over cells."""
@@ -203,7 +206,8 @@ class StDaSegNetMethod(Method):
 
     def _called(self, style: str, domain: str, real: bool, seen: Seen, weight: float) -> Tensor:
         """The error of a style's discriminator that is to call a domain's maps real, or not."""
-        return adversarial_loss(self.discriminators[style](seen.shares[domain, style]), real, seen.size_yx, weight)
+        judge: Any = self.discriminators[style]
+        return adversarial_loss(judge(seen.shares[domain, style]), real, seen.size_yx, weight)
 
     def _judge(self, seen: Seen, updater: Updater, parts: int) -> Tensor:
         """Both discriminators' errors and gradients: real is what is of their own style's domain."""
@@ -221,7 +225,8 @@ class StDaSegNetMethod(Method):
 
     def _follow(self, step: int) -> None:
         """Averages go after what the students have become; at step 0 they are as they started."""
-        for name, average in self.answering.items() if step else ():
+        averages: dict[str, Any] = dict(self.answering.items()) if step else {}
+        for name, average in averages.items():
             average.update(self.student.backbones["target"] if name == "backbone" else self.student.decoders[name], step)
 
 
