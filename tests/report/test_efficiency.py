@@ -25,8 +25,9 @@ def project(tmp_path: Path) -> Project:
 
 
 def rows(project: Project) -> list[dict[str, Any]]:
-    """A student at three shares and a method at two; one row that stands alone."""
-    worse = {"student-1": 0.7, "student-5": 0.5, "student-all": 0.2, "method-1": 0.4, "method-all": 0.1, "other-5": 0.3}
+    """A student and a method at three shares; another at two."""
+    worse = {"student-1": 0.7, "student-5": 0.5, "student-all": 0.2, "method-1": 0.4, "method-5": 0.3, "method-all": 0.1}
+    worse |= {"other-5": 0.3, "other-all": 0.2}
     made = finish_study(project, "clouds", {f"clouds-{name}": share for name, share in worse.items()}, seeds=[0, 1])
     for fact in made:
         _, family, share = fact["experiment"].split("-")
@@ -36,7 +37,10 @@ def rows(project: Project) -> list[dict[str, Any]]:
 
 def test_rows_that_differ_in_the_share_of_labels_make_a_curve(project: Project) -> None:
     curves = label_curves(rows(project), [0, 1], project.root)
-    assert {name: list(curve) for name, curve in curves.items()} == {"clouds-student": [1, 5, 100], "clouds-method": [1, 100]}
+    assert {name: list(curve) for name, curve in curves.items()} == {
+        "clouds-student": [1, 5, 100],
+        "clouds-method": [1, 5, 100],
+    }
     student = curves["clouds-student"]
     assert all(len(scores) == 2 for scores in student.values())
     assert max(student[1]) < min(student[5]) < min(student[100]) < 100

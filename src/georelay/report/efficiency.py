@@ -15,6 +15,7 @@ from georelay.report.tables import Row, read_runs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FEWEST_SHARES = 3  # a bound and its upper bound are a comparison, not a curve
 # Share of labelled tiles in percent -> mIoU of each seed in points.
 Curve = Mapping[float, Sequence[float]]
 
@@ -27,12 +28,12 @@ def percent(labels: Any) -> float | None:
 
 
 def label_curves(rows: Sequence[Row], seeds: Sequence[int], root: Path) -> dict[str, Curve]:
-    """Curves by the part of their rows' names that is the same; rows without a relative at another share have none."""
+    """Curves by the part of their rows' names that is the same; rows at fewer than three shares make none."""
     families: dict[str, dict[float, str]] = {}
     for row in rows:
         if (share := percent(row["labels"])) is not None:
             families.setdefault(row["family"], {})[share] = row["experiment"]
-    several = [family for family in families.values() if len(family) > 1]
+    several = [family for family in families.values() if len(family) >= FEWEST_SHARES]
     return {_name(family.values()): _curve(family, seeds, root) for family in several}
 
 
