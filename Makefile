@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 CORES ?= all
-# Snakemake looks at all ready jobs anew once a timespan for every job that has finished. By its default of 1 s, 180
-# finished jobs kept half a core busy; by 5 s it is a tenth. It then takes up to 5 s to end.
+# Snakemake looks at all ready jobs anew once a timespan for every job that has finished. With its default of 1 s the main
+# process took half a core after 180 jobs, with 10 s a twentieth after 60. It may take one timespan to end.
 SNAKEMAKE := snakemake --cores $(CORES) --max-jobs-per-timespan 500/5s
 SHELL := /bin/bash
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
