@@ -24,7 +24,7 @@ class Synthetic(Strict):
 
     module: ClassVar[str] = "georelay.sources.synthetic.scenes"
     kind: Literal["synthetic"] = Field(description="the rasters are drawn")
-    scenery: Literal["clouds", "grass", "landcover", "crosscity", "allweather", "corpus"]
+    scenery: Literal["clouds", "grass", "landcover", "crosscity", "crosscity-mild", "allweather", "corpus"]
     scenes: SceneCounts
     size: Positive = Field(description="side of a scene in pixels")
     gsd: float = Field(gt=0, description="ground sampling distance in metres")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,8 @@ _NEW_TOWN = Domain(
         psf=0.8,
     ),
 )
+# The same city seen by a sensor whose bands agree with the source's: only light, gain, ground sampling and layout differ.
+_NEW_TOWN_ALIKE = replace(_NEW_TOWN, camera=replace(_NEW_TOWN.camera, bands=_OLD_TOWN.camera.bands))
 
 _LESSON = Camera(parcel_sd=0.2)
 _CORPUS = tuple(
@@ -227,6 +229,7 @@ SCENERIES = {
     "grass": Scenery(_GRASS, _draw_grass, domains=(Domain(camera=Camera(gain_sd=(0.06, 0.05))),)),
     "landcover": Scenery(_LAND, _draw_landcover),
     "crosscity": Scenery(_CITY, _draw_crosscity, domains=(_OLD_TOWN, _NEW_TOWN)),
+    "crosscity-mild": Scenery(_CITY, _draw_crosscity, domains=(_OLD_TOWN, _NEW_TOWN_ALIKE)),
     "corpus": Scenery(_KINDS, _draw_corpus, layers=True, domains=_CORPUS),
     "allweather": Scenery(_LAND, _draw_allweather, optical="eo", sar=True, domains=(Domain(camera=Camera(parcel_sd=0.14)),)),
 }
