@@ -14,7 +14,7 @@ SOURCE = Path(codebase.__file__).parent
 # The order in which packages may import each other; a package sees itself and what stands before it.
 LAYERS = [
     {"errors"},
-    {"files"},
+    {"files", "domains"},
     {"progress", "settings", "reference"},
     {"methods.options"},
     {"params", "codebase"},

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from georelay.domains import MAIN, of_domain, require_each
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
 from georelay.rows import features_name, resolve, teacher_row
 from georelay.settings import Params, Row
-from georelay.settings.data import Split
+from georelay.settings.data import Folder, Split
 
 ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
@@ -25,6 +26,9 @@ def load_params(path: Path = PARAMS) -> Params:
     if not isinstance(values, dict):
         raise UserError("must be a mapping of sections", path)
     params: Params = validated(Params, values, str(path))
+    for name, source in params.sources.items():
+        if source.kind == "folder":
+            _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
     studies = dict.fromkeys(resolve(params, name).study for name in params.experiments)
@@ -36,6 +40,26 @@ def load_params(path: Path = PARAMS) -> Params:
     return params
 
 
+def _domains(source: Folder) -> list[str]:
+    return list(source.domains or [MAIN])
+
+
+def _check_folder(source: Folder, where: str) -> None:
+    """What differs by domain has every domain, and no scene is in two lists."""
+    lists = {f"splits.{split}": scenes for split, scenes in source.splits or () if scenes is not None}
+    for key, setting in {"images": source.images, "labels": source.labels, "gsd": source.gsd, **lists}.items():
+        require_each(setting, _domains(source), f"{where}.{key}")
+    for domain in _domains(source):
+        seen: dict[str, str] = {}
+        for key, setting in lists.items():
+            scenes = of_domain(setting, domain)
+            for scene in scenes if isinstance(scenes, list) else ():
+                if scene in seen:
+                    what = f'scene "{scene}" of domain {domain} is listed in {seen[scene]} already'
+                    raise UserError(what, f"{where}.{key}", "keep it in one of them, once")
+                seen[scene] = key
+
+
 def _check_references(params: Params) -> None:
     for name, task in params.tasks.items():
         where = f"{PARAMS}: tasks.{name}"
@@ -43,9 +67,13 @@ def _check_references(params: Params) -> None:
         for key in ("inputs", "pair"):
             for modality in getattr(task, key):
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
-        if task.stride > task.tile:
-            raise UserError(f"stride {task.stride} leaves gaps between tiles of {task.tile}", f"{where}.stride")
-        _check_split(task.split, params.sources[task.source], f"{where}.split")
+        source = params.sources[task.source]
+        if source.kind == "folder":  # which domains a synthetic one has is known when it is drawn
+            require_each(task.stride, _domains(source), f"{where}.stride")
+        for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
+            if stride > task.tile:
+                raise UserError(f"stride {stride} leaves gaps between tiles of {task.tile}", f"{where}.stride")
+        _check_split(task.split, source, f"{where}.split")
 
 
 DRAWN = {"blocks": ("block", "fractions", "seed"), "scenes": ("fractions", "seed"), "tiles": ("fractions", "seed")}

@@ -74,7 +74,7 @@ def validated(model: type[Strict], values: Any, where: str) -> Any:
     except ValidationError as error:
         # A misspelt key is unknown, and the right one missing: the first of the two says what happened.
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-        path = tuple(str(part) for part in first["loc"] if part != "[key]")
+        path = tuple(str(part) for part in first["loc"] if not str(part).startswith("["))  # [key] and tags of unions
         raise _explained(model, first, path, where) from None
 
 

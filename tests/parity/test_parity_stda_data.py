@@ -67,7 +67,7 @@ def test_colours_become_tiles_of_classes(name: str, tmp_path: Path) -> None:
     grid = open_grid(tmp_path / "label.png")
     classes = read_classes(tmp_path / "label.png", grid, source)
     side, stride = LABELS.plain(f"{name}.clip"), LABELS.plain(f"{name}.stride")
-    places, _ = cut([Grid(*classes.shape, grid.transform, None, 1, "uint8", None)], side, stride, 100, "drop")
+    places, _ = cut([Grid(*classes.shape, grid.transform, None, 1, "uint8", None)], side, [stride], 100, "drop")
     corners = [(row, col) for _, row, col in places.triples]
     assert [[col, row, col + side, row + side] for row, col in corners] == LABELS.plain(f"{name}.boxes_xyxy")
     tiles = np.stack([classes[row : row + side, col : col + side] for row, col in corners])
@@ -85,7 +85,7 @@ SIZES = [((6000, 6000), 512, 121), ((2569, 1919), 256, 54), ((1783, 2995), 256, 
 )
 def test_as_many_tiles_of_a_scene(sides: tuple[int, int], stride: int, tiles: int) -> None:
     grid = Grid(*sides, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), None, 1, "uint8", None)
-    assert len(cut([grid], 512, stride, 100, "drop")[0]) == tiles
+    assert len(cut([grid], 512, [stride], 100, "drop")[0]) == tiles
 
 
 def as_rgb(name: str) -> Tensor:

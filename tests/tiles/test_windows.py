@@ -37,21 +37,21 @@ def test_every_pixel_is_in_a_tile() -> None:
 
 @pytest.mark.parametrize("per_block", [1, 2, 3, 4, 9, 100])
 def test_blocks_hold_every_tile_once_and_in_order(per_block: int) -> None:
-    places, blocks = cut([grid(64, 48), grid(16, 32)], 16, 16, per_block)
+    places, blocks = cut([grid(64, 48), grid(16, 32)], 16, [16, 16], per_block)
     assert [i for block in blocks for i in range(block.first, block.last)] == list(range(14)) == list(range(len(places)))
     assert max(block.last - block.first for block in blocks) <= per_block
     assert all(set(places.scene[b.first : b.last]) == {b.scene} for b in blocks)
 
 
 def test_a_block_is_a_rectangle_of_tiles() -> None:
-    places, blocks = cut([grid(64, 48)], 16, 16, 7)  # three columns: two rows fit, a third does not
+    places, blocks = cut([grid(64, 48)], 16, [16], 7)  # three columns: two rows fit, a third does not
     assert [block.last - block.first for block in blocks] == [6, 6]
-    places, blocks = cut([grid(64, 48)], 16, 16, 2)
+    places, blocks = cut([grid(64, 48)], 16, [16], 2)
     assert all(len(set(places.row[b.first : b.last])) == 1 for b in blocks)
 
 
 def test_places_run_along_rows_first() -> None:
-    places, _ = cut([grid(32, 48)], 16, 16, 100)
+    places, _ = cut([grid(32, 48)], 16, [16], 100)
     assert places.row.tolist() == [0, 0, 0, 16, 16, 16] and places.col.tolist() == [0, 16, 32] * 2
 
 

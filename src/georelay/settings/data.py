@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from georelay.settings.base import Byte, Count, NonNegative, Positive, Share, Slug, Strict
+
+T = TypeVar("T")
+
+
+def _by_type(kind: type) -> Discriminator:
+    """Tells `kind` from anything else, so that a wrong value is one complaint; its tag is in no message."""
+    return Discriminator(lambda value: "[many]" if isinstance(value, kind) else "[one]")
+
+
+ByDomain = Annotated[Annotated[T, Tag("[one]")] | Annotated[dict[Slug, T], Tag("[many]")], _by_type(dict)]
 
 
 class SceneCounts(Strict):
@@ -43,31 +53,39 @@ class ClassEntry(Strict):
     also: list[Count] | list[Colour] = Field(default_factory=list, description="other numbers, or colours, of the class there")
 
 
-class SplitFolders(Strict):
-    """What `{split}` stands for in the patterns of a folder source."""
+Scenes = Annotated[Annotated[str, Tag("[one]")] | Annotated[list[str], Tag("[many]")], _by_type(list)]
 
-    train: str
-    val: str | None = Field(description="null: there is none")
-    test: str
+
+class Splits(Strict):
+    """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for."""
+
+    train: ByDomain[Scenes]
+    val: ByDomain[Scenes] | None = Field(description="null: there is none")
+    test: ByDomain[Scenes]
 
 
 class Folder(Strict):
-    """A source that lies unpacked in a folder: images and labels in pairs of one name, a folder for each split or one pool."""
+    """A source that lies unpacked in a folder: images and labels in pairs of one name, split by folders or lists, or one pool.
+
+    `images`, `labels`, `gsd` and the lists of `splits` may differ by domain.
+    """
 
     module: ClassVar[str] = "georelay.sources.folder"
     kind: Literal["folder"] = Field(description="the rasters are files of yours")
     path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
-    images: str = Field(description="glob under path, with {split} and {domain}")
-    labels: str = Field(description="the same for labels; what the last * stands for is the same for image and label")
+    images: ByDomain[str] = Field(description="glob under path, with {split} and {domain}")
+    labels: ByDomain[str] = Field(description="the same for labels; what the last * stands for is the same for image and label")
     labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
-    splits: SplitFolders | None = Field(description="null: one pool, which the split rule of a task divides")
+    splits: Splits | None = Field(description="null: one pool, which the split rule of a task divides")
     domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
     modality: str
     bands: list[str] = Field(min_length=1, description="of the images, in their order")
     unit: Literal["reflectance", "dB"]
     scale: float = Field(gt=0, description="a raster value times this is the physical value")
     nodata: float | None
-    gsd: float | None = Field(gt=0, description="metres a pixel, of images that lie nowhere; null: not known")
+    gsd: ByDomain[Annotated[float, Field(gt=0)]] | None = Field(
+        description="metres a pixel, of images that lie nowhere or domains of several CRS; null: not known"
+    )
     classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
     ignore: Byte = Field(description="number that is no class, in the label files and in what we write")
     ignored: list[Count] = Field(default_factory=list, description="other numbers of the label files that are no class")
@@ -128,7 +146,7 @@ class Task(Strict):
     source: Slug
     modalities: list[str] = Field(min_length=1, description="kept in the tile store")
     tile: Positive
-    stride: Positive
+    stride: ByDomain[Positive] = Field(description="between the first pixels of neighbours; of all domains or of each")
     edges: Literal["shift", "pad", "drop"] = Field(
         default="shift",
         description="the last tiles of a scene: moved inwards, filled up with pixels that are not valid, or dropped "

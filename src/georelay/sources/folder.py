@@ -1,7 +1,8 @@
-"""A folder of the user's own: images and labels in pairs of one name, in a folder for each split or in one pool.
+"""A folder of the user's own: images and labels in pairs of one name, split by folders or by lists, or in one pool.
 
 Everything is looked at before anything is written. Images that lie somewhere on the ground stay there; others (PNG,
-plain TIFF) are laid side by side, in metres of a local frame where their pixels have a size, else in pixels.
+plain TIFF, domains of several CRS) are laid side by side, in metres of a local frame where their pixels have a size, else
+in pixels.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from georelay.domains import MAIN, of_domain
 from georelay.errors import UserError
 from georelay.geo.grid import Grid, Transform
 from georelay.geo.raster import open_grid, write_raster
@@ -22,7 +24,6 @@ from georelay.progress import Progress
 from georelay.sources.encoding import check_encoding, check_kind, read_classes, read_whole
 from georelay.sources.receipt import SPLITS, Receipt, Scene
 
-DOMAIN = "main"
 POOL = "train"  # what scenes are for that the source does not split; a task's rule must
 # As GDAL gives it back from a GeoTIFF.
 UNPLACED = (
@@ -39,12 +40,19 @@ class Part:
     split: str | None
     domain: str | None
     filled: Mapping[str, str]
+    scenes: frozenset[str] | None  # None: whatever is found
+
+    @property
+    def place(self) -> str:
+        """The domain's name in settings that differ by domain, and in the receipt."""
+        return self.domain or MAIN
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.split, self.domain)))
 
-    def fill(self, pattern: str) -> str:
-        """The pattern with this part's folders."""
+    def fill(self, patterns: str | Mapping[str, str]) -> str:
+        """The pattern of this part's domain, with its folders."""
+        pattern: str = of_domain(patterns, self.place)
         for key, inner in self.filled.items():
             pattern = pattern.replace(f"{{{key}}}", inner)
         return pattern
@@ -78,7 +86,7 @@ def write_source(name: str, source: Any, folder: Path) -> Receipt:
     grids = _checked(name, source, pairs)
     modality = {"bands": source.bands, "dtype": grids[0].dtype, "scale": source.scale}
     modality |= {"nodata": source.nodata, "unit": source.unit}
-    places, crs = _places(grids, source.gsd)
+    places, crs = _places(grids, [of_domain(source.gsd, pair.part.place) for pair in pairs], f"params.yaml: sources.{name}.gsd")
     scenes = []
     with Progress(f"fetch {name}", len(pairs), "scenes") as bar:
         for pair, grid, transform in zip(pairs, grids, places, strict=True):
@@ -92,7 +100,7 @@ def write_source(name: str, source: Any, folder: Path) -> Receipt:
 def find_pairs(source: Any) -> list[Pair]:
     """Every image with its label, part by part and by name; what is missing or there twice is a UserError."""
     if not Path(source.path).is_dir():
-        raise UserError("folder is missing", source.path, _remedy(source))
+        raise UserError("folder is missing", source.path, _remedy(source, _parts(source)[0]))
     pairs = [pair for part in _parts(source) for pair in _pairs_of(source, part)]
     seen: dict[Path, Part] = {}
     for pair in pairs:
@@ -108,30 +116,39 @@ def _parts(source: Any) -> list[Part]:
     splits = {split: getattr(source.splits, split) for split in SPLITS} if source.splits else {None: ""}
     domains = source.domains or {None: ""}
     return [
-        Part(split, domain, {"split": inner, "domain": place})
+        _part(split, domain, of_domain(inner, domain or MAIN), place)
         for split, inner in splits.items()
         for domain, place in domains.items()
         if inner is not None
     ]
 
 
-def _remedy(source: Any) -> str:
+def _part(split: str | None, domain: str | None, given: str | Sequence[str], place: str) -> Part:
+    """`given` is a folder, or a list of scenes."""
+    if isinstance(given, str):
+        return Part(split, domain, {"split": given, "domain": place}, None)
+    return Part(split, domain, {"domain": place}, frozenset(given))
+
+
+def _remedy(source: Any, part: Part) -> str:
     """How to get the files and where to put them, in words."""
     size = f" ({source.download})" if source.download else ""
     get = f"download {source.url}{size}, and unpack it" if source.url else "put your files there"
-    part = _parts(source)[0]
     return f"{get} so that {_at(source, source.images, part)} and {_at(source, source.labels, part)} are found"
 
 
-def _at(source: Any, pattern: str, part: Part) -> Path:
-    return Path(source.path) / part.fill(pattern)
+def _at(source: Any, patterns: str | Mapping[str, str], part: Part) -> Path:
+    return Path(source.path) / part.fill(patterns)
 
 
 def _pairs_of(source: Any, part: Part) -> list[Pair]:
     images, labels = (_files(source, part.fill(pattern)) for pattern in (source.images, source.labels))
     if not images:
         what = f"no image for {'split ' if part.split else ''}{part}" if str(part) else "no image"
-        raise UserError(what, _at(source, source.images, part), _remedy(source))
+        raise UserError(what, _at(source, source.images, part), _remedy(source, part))
+    if part.scenes is not None:
+        _require_listed(source, part, images)
+        images, labels = ({key: files[key] for key in part.scenes & files.keys()} for files in (images, labels))
     for have, lack, word, pattern in (
         (images, labels, "label", source.labels),
         (labels, images, "image", source.images),
@@ -142,6 +159,13 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
                 f"has no {word}{more}", have[alone[0]], f"a {word} of the same name is expected at {_at(source, pattern, part)}"
             )
     return [Pair(part, key, images[key], labels[key]) for key in sorted(images)]
+
+
+def _require_listed(source: Any, part: Part, images: Mapping[str, Path]) -> None:
+    if part.scenes and (missing := sorted(part.scenes - images.keys())):
+        more = f", nor of {len(missing) - 1} others" if len(missing) > 1 else ""
+        what = f'no image of scene "{missing[0]}"{more}, listed in splits.{part.split} of domain {part.place}'
+        raise UserError(what, _at(source, source.images, part), _remedy(source, part))
 
 
 def _files(source: Any, pattern: str) -> dict[str, Path]:
@@ -165,10 +189,12 @@ def _checked(name: str, source: Any, pairs: Sequence[Pair]) -> list[Grid]:
     check_encoding(source, f"params.yaml: sources.{name}")
     first = open_grid(pairs[0].image)
     _check_nodata(source, first, name)
-    grids = []
+    grids: list[Grid] = []
+    leaders: dict[str, tuple[Path, Grid]] = {}
     with Progress(f"check {name}", len(pairs), "scenes") as bar:
         for pair in pairs:
             grids.append(_check_image(pair.image, source, first, pairs[0].image))
+            _check_crs(pair.image, grids[-1], *leaders.setdefault(pair.part.place, (pair.image, grids[-1])))
             _check_label(pair, grids[-1], source)
             bar.advance()
     return grids
@@ -188,10 +214,14 @@ def _check_image(path: Path, source: Any, first: Grid, first_path: Path) -> Grid
         raise UserError(f"has {grid.count} bands, not {len(source.bands)}: {', '.join(source.bands)}", path)
     if grid.dtype != first.dtype:
         raise UserError(f"is of {grid.dtype}, but {first_path} of {first.dtype}", path, "bring all images to one type")
+    return grid
+
+
+def _check_crs(path: Path, grid: Grid, first_path: Path, first: Grid) -> None:
+    """One in a domain."""
     if grid.crs != first.crs:
         what = f"has CRS {grid.crs}, but {first_path} {first.crs}"
         raise UserError(what, path, "reproject the images to one CRS, or make a source for each")
-    return grid
 
 
 def _check_label(pair: Pair, image: Grid, source: Any) -> None:
@@ -206,15 +236,20 @@ def _check_label(pair: Pair, image: Grid, source: Any) -> None:
     read_classes(path, grid, source)
 
 
-def _places(grids: Sequence[Grid], gsd: float | None) -> tuple[list[Transform], str | None]:
+def _places(grids: Sequence[Grid], gsd: Sequence[float | None], where: str) -> tuple[list[Transform], str | None]:
     """Where the scenes lie, and in which CRS: where their images say, else in a square with room between."""
-    if grids[0].crs:
-        return [grid.transform for grid in grids], grids[0].crs
-    pixel = gsd or 1.0
-    pitch = max(max(grid.height, grid.width) for grid in grids) * pixel + GAP
+    systems = list(dict.fromkeys(grid.crs for grid in grids))
+    if len(systems) == 1 and systems[0]:
+        return [grid.transform for grid in grids], systems[0]
+    if len(systems) > 1 and None in gsd:
+        hint = "say how large pixels are, and scenes are laid side by side; or reproject to one CRS"
+        raise UserError(f"domains have CRS {' and '.join(map(str, systems))}", where, hint)
+    pixels = [pixel or 1.0 for pixel in gsd]
+    pitch = max(max(grid.height, grid.width) * pixel for grid, pixel in zip(grids, pixels, strict=True)) + GAP
     columns = math.ceil(math.sqrt(len(grids)))
     corners = [(index % columns * pitch, -(index // columns) * pitch) for index in range(len(grids))]
-    return [(pixel, 0.0, left, 0.0, -pixel, top) for left, top in corners], UNPLACED if gsd else None
+    transforms = [(pixel, 0.0, left, 0.0, -pixel, top) for pixel, (left, top) in zip(pixels, corners, strict=True)]
+    return transforms, None if None in gsd else UNPLACED
 
 
 def _write_scene(source: Any, pair: Pair, grid: Grid, place: Mapping[str, Any], folder: Path) -> Scene:
@@ -225,4 +260,4 @@ def _write_scene(source: Any, pair: Pair, grid: Grid, place: Mapping[str, Any], 
     colours, names = [entry.colour for entry in source.classes], [entry.name for entry in source.classes]
     about = {"nodata": source.ignore, "band_names": ["class"], "colours": colours, "class_names": names}
     write_raster(folder / label, read_classes(pair.label, grid, source)[None], **place, **about)
-    return Scene(pair.name, pair.part.split or POOL, pair.part.domain or DOMAIN, {source.modality: image}, label)
+    return Scene(pair.name, pair.part.split or POOL, pair.part.place, {source.modality: image}, label)

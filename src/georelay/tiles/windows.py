@@ -54,10 +54,12 @@ def offsets(size: int, tile: int, stride: int, edges: str = "shift") -> np.ndarr
     return np.array(starts, np.int32)
 
 
-def cut(grids: Sequence[Grid], tile: int, stride: int, per_block: int, edges: str = "shift") -> tuple[Places, list[Block]]:
-    """The places of all tiles of all scenes, and blocks of at most `per_block` of them."""
+def cut(
+    grids: Sequence[Grid], tile: int, strides: Sequence[int], per_block: int, edges: str = "shift"
+) -> tuple[Places, list[Block]]:
+    """The places of all tiles of all scenes, each with its stride, and blocks of at most `per_block` of them."""
     parts, blocks, count = [], [], 0
-    for scene, grid in enumerate(grids):
+    for scene, (grid, stride) in enumerate(zip(grids, strides, strict=True)):
         rows, cols = (offsets(size, tile, stride, edges) for size in (grid.height, grid.width))
         row, col = (axis.ravel() for axis in np.meshgrid(rows, cols, indexing="ij"))
         parts.append((np.full(row.size, scene, np.int32), row, col))

@@ -23,6 +23,7 @@ from dask.callbacks import Callback
 from dask.delayed import delayed
 from dask.threaded import get as get_threaded
 
+from georelay.domains import of_domain, require_each
 from georelay.files import remove, replacing, require_space, sha256_file
 from georelay.progress import Progress
 from georelay.sources.receipt import Receipt
@@ -44,9 +45,11 @@ def write_tiles(
     """Cut a task's scenes into tiles, write them to `target`, and return the store's card."""
     folder, target = Path(folder), Path(target)
     receipt.require(folder)
+    require_each(task.stride, receipt.domains, f"params.yaml: tasks.{task_name}.stride")
     rasters = open_rasters(receipt, folder, task.modalities, task.tile)
     per_block = tiles_per_block(memory_mb, workers, rasters.tile_bytes)
-    places, blocks = cut(rasters.grids, task.tile, task.stride, per_block, task.edges)
+    strides = [of_domain(task.stride, scene.domain) for scene in receipt.scenes]
+    places, blocks = cut(rasters.grids, task.tile, strides, per_block, task.edges)
     copies = 1 if task.compression == "none" else 2
     require_space(target.parent, int(len(places) * rasters.tile_bytes * OVERHEAD * copies), f"tiling {task_name}")
     remove_leftovers(target)
