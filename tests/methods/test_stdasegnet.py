@@ -54,6 +54,21 @@ def test_right_counts_pixels_with_labels_alone() -> None:
         assert method.loss(given | {"target": replace(given["target"], label=label)}, 0).parts["right"] == share
 
 
+def test_nothing_is_learnt_from_the_target_s_labels() -> None:
+    """All answers are sure here, so that pseudo-labels do teach; those that are right are counted alone."""
+    learnt = []
+    for turn in (0, 1):
+        method = build(threshold=0.0)
+        given = batches(method)
+        target = replace(given["target"], label=(given["target"].label + turn) % 4)
+        losses = method.loss(given | {"target": target}, 0)
+        losses.total.backward()
+        learnt.append((losses, [parameter.grad for parameter in method.student.parameters()]))
+    (first, before), (second, after) = learnt
+    assert first.parts["right"] != second.parts["right"] and first.parts["pseudo"] == second.parts["pseudo"] > 0
+    assert all(mine is not None and torch.equal(mine, theirs) for mine, theirs in zip(before, after, strict=True))
+
+
 def test_both_backbones_start_alike_and_decoders_do_not() -> None:
     student = build().student
     first, second = (list(student.backbones[style].parameters()) for style in ("source", "target"))
