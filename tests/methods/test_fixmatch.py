@@ -112,7 +112,7 @@ def test_what_is_recorded_of_the_answers(at: str) -> None:
     shape = (8, 32, 32) if at == "label" else (8, 8, 8)
     valid = torch.zeros(shape, dtype=torch.bool)
     valid[:4] = True
-    confidence = torch.full(shape, 0.2).index_fill(0, torch.tensor([0, 7]), 0.8)
+    confidence = torch.full(shape, 0.2).index_fill(0, torch.tensor([0, 6, 7]), 0.8)
     label = torch.full_like(unlabelled.label, method.plan["ignore"])
     label[0, :, :7], label[1, :, :21] = 2, 3
     answers = Answers(torch.full(shape, 2), confidence, valid)
