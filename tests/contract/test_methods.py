@@ -152,6 +152,17 @@ def test_it_overfits_one_batch(build: Build) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_nothing_is_learnt_from_labels_of_other_streams(build: Build) -> None:
+    """They may be there, for the record."""
+    methods = [build(), build()]
+    for method, turn in zip(methods, (0, 1), strict=True):
+        given = batches(method)
+        others = {name: batch for name, batch in given.items() if name != "labelled"}
+        run(method, given | emptied(others, label=lambda batch, turn=turn: (batch.label + turn) % 4), 3)
+    states = [method.state_dict() for method in methods]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
 def test_it_survives_a_batch_of_ignored_pixels(build: Build) -> None:
     method = build()
     given = emptied(batches(method), label=lambda batch: torch.full_like(batch.label, 255))

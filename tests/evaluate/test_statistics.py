@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from georelay.evaluate import statistics
-from georelay.evaluate.confusion import mean_iou
-from georelay.evaluate.statistics import paired_difference, paired_t_test, summarise, t_coverage, t_quantile
+from georelay.evaluate.confusion import class_iou, mean_iou
+from georelay.evaluate.statistics import paired_difference, paired_differences, paired_t_test, summarise, t_coverage, t_quantile
 
 RESAMPLES = 2000
 
@@ -81,6 +81,7 @@ def test_a_row_against_itself_differs_by_nothing() -> None:
 def test_no_common_seed_gives_no_difference() -> None:
     result = paired_difference({0: confusions(0.8, 4, 0)}, {1: confusions(0.8, 4, 0)}, RESAMPLES, seed=0)
     assert result.seeds == () and math.isnan(result.mean) and math.isnan(result.p)
+    assert len(paired_differences({0: confusions(0.8, 4, 0)}, {1: confusions(0.8, 4, 0)}, RESAMPLES, seed=0)) == 1
 
 
 def test_one_seed_gives_the_interval_of_all_draws_of_scenes() -> None:
@@ -90,6 +91,36 @@ def test_one_seed_gives_the_interval_of_all_draws_of_scenes() -> None:
     result = paired_difference({0: child}, {0: parent}, 20_000, seed=0)
     assert (result.low, result.high) == pytest.approx((min(exact), max(exact)))  # 1/27 > 2.5 %: the ends are the extremes
     assert math.isnan(result.p)
+
+
+def test_classes_have_their_own_differences_in_the_same_draws() -> None:
+    child, parent = ({seed: confusions(right, 3, 7 * seed + place) for seed in (0, 1)} for place, right in enumerate((0.85, 0.7)))
+    whole, *classes = paired_differences(child, parent, RESAMPLES, seed=0)
+    assert whole == paired_difference(child, parent, RESAMPLES, seed=0) and len(classes) == 2
+    by_seed = np.array([class_iou(child[s].sum(0)) - class_iou(parent[s].sum(0)) for s in (0, 1)])
+    for place, found in enumerate(classes):
+        assert found.mean == pytest.approx(by_seed[:, place].mean())
+        assert found.p == pytest.approx(stats.ttest_1samp(by_seed[:, place], 0).pvalue)
+        assert found.seeds == (0, 1) and found.low < found.mean < found.high
+
+
+def test_one_seed_gives_a_class_the_interval_of_all_draws_of_scenes() -> None:
+    child, parent = confusions(0.85, 3, 0), confusions(0.7, 3, 1)
+    draws = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3)
+    exact = np.array([class_iou(child[draw].sum(0)) - class_iou(parent[draw].sum(0)) for draw in draws])
+    _, *classes = paired_differences({0: child}, {0: parent}, 20_000, seed=0)
+    for place, found in enumerate(classes):
+        assert (found.low, found.high) == pytest.approx((exact[:, place].min(), exact[:, place].max()))
+
+
+def test_a_class_in_few_scenes_is_left_out_of_draws_without_it_and_an_absent_one_has_no_numbers() -> None:
+    """Class 1 lies in the first of three scenes alone; 2 is nowhere."""
+    rows = [np.zeros((3, 3, 3), np.int64) for _ in range(2)]
+    for row, right in zip(rows, (30, 20), strict=True):
+        row[:, 0, 0], row[0, 1, 1], row[0, 1, 0] = 50, right, 40 - right
+    _, _, rare, absent = paired_differences({0: rows[0]}, {0: rows[1]}, RESAMPLES, seed=0)
+    assert rare.mean == rare.low == rare.high == pytest.approx(30 / 40 - 20 / 40)
+    assert all(math.isnan(value) for value in (absent.mean, absent.low, absent.high, absent.p))
 
 
 def test_scenes_alike_leave_the_width_of_a_t_interval_to_the_seeds() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from georelay.batches.cutmix import CutMix
 from georelay.batches.streams import open_stream
 from georelay.methods.base import Batches
-from georelay.methods.fixmatch import Answers, FixMatchMethod, _cells
+from georelay.methods.fixmatch import Answers, FixMatchMethod, _cells, _pixels
 from georelay.train.run import build_method
 from invented import InventedStore, make_plan
 
@@ -102,6 +102,42 @@ def test_only_sure_answers_teach_and_all_valid_pixels_divide() -> None:
     valid = torch.tensor([[[True, True], [True, False]]])
     error = F.cross_entropy(logits, label, reduction="none")[0]
     torch.testing.assert_close(method.consistency(logits, Answers(label, sure, valid)), (error[0, 0] + error[1, 0]) / 3)
+
+
+@pytest.mark.parametrize("at", ["label", "output"])
+def test_what_is_recorded_of_the_answers(at: str) -> None:
+    """Right is counted over pixels with labels, of which those in a cell share its answer."""
+    method = build(train={"loss_at": at})
+    unlabelled = batches(method)["unlabelled"]
+    shape = (8, 32, 32) if at == "label" else (8, 8, 8)
+    valid = torch.zeros(shape, dtype=torch.bool)
+    valid[:4] = True
+    confidence = torch.full(shape, 0.2).index_fill(0, torch.tensor([0, 6, 7]), 0.8)
+    label = torch.full_like(unlabelled.label, method.plan["ignore"])
+    label[0, :, :7], label[1, :, :21] = 2, 3
+    answers = Answers(torch.full(shape, 2), confidence, valid)
+    found = method.record(answers, replace(unlabelled, label=label))
+    assert found["sure"] == 0.25 and found["right"] == 0.25
+    torch.testing.assert_close(found["confidence"], torch.tensor(0.35))
+
+
+def test_pixels_have_what_their_cell_has() -> None:
+    found = _pixels(torch.tensor([[[1, 2], [3, 4]]]), 2, torch.zeros(1, 3, 4))
+    assert found.tolist() == [[[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4]]]
+
+
+def test_nothing_is_learnt_from_labels_of_unlabelled_tiles() -> None:
+    learnt = []
+    for turn in (0, 1):
+        method = build()
+        given = batches(method)
+        unlabelled = replace(given["unlabelled"], label=(given["unlabelled"].label + turn) % 4)
+        losses = method.loss(given | {"unlabelled": unlabelled}, 0)
+        losses.total.backward()
+        learnt.append((losses, [parameter.grad for parameter in method.student.parameters()]))
+    (first, before), (second, after) = learnt
+    assert first.parts["right"] != second.parts["right"] and first.parts["consistency"] == second.parts["consistency"] > 0
+    assert all(mine is not None and torch.equal(mine, theirs) for mine, theirs in zip(before, after, strict=True))
 
 
 def test_a_cell_is_valid_where_half_of_it_has_data() -> None:

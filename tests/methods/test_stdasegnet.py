@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def batches(method: StDaSegNetMethod) -> Batches:
     ("options", "parts"),
     [
         ({"pseudo_weight": 0.0}, {"cross_entropy", "adversarial"}),
-        ({"adversarial_weight": 0.0}, {"cross_entropy", "pseudo", "sure", "right"}),
+        ({"adversarial_weight": 0.0}, {"cross_entropy", "pseudo", "sure", "right", "confidence"}),
         ({"pseudo_weight": 0.0, "adversarial_weight": 0.0}, {"cross_entropy"}),
     ],
 )
@@ -39,6 +40,33 @@ def test_what_has_no_weight_is_not_there(options: dict[str, float], parts: set[s
     assert method.loss(batches(method), 0).parts.keys() == parts
     assert ("discriminators" in method.parameter_groups()) == ("adversarial" in parts)
     assert bool(method.answering) == ("pseudo" in parts)
+
+
+def test_right_counts_pixels_with_labels_alone() -> None:
+    method = build()
+    given, ignore = batches(method), method.plan["ignore"]
+    with torch.no_grad():
+        parted = method.student.parted(method.student.maps(given["target"].image))
+        answered = method._answers(given["target"], parted).label
+    for wrong, known, share in ((0, 1, 1.0), (1, 1, 0.0), (0, 0, 0.0)):
+        label = torch.full_like(answered, ignore)
+        label[:, : 8 * known] = (answered[:, : 8 * known] + wrong) % 4
+        assert method.loss(given | {"target": replace(given["target"], label=label)}, 0).parts["right"] == share
+
+
+def test_nothing_is_learnt_from_the_target_s_labels() -> None:
+    """All answers are sure here, so that pseudo-labels do teach; those that are right are counted alone."""
+    learnt = []
+    for turn in (0, 1):
+        method = build(threshold=0.0)
+        given = batches(method)
+        target = replace(given["target"], label=(given["target"].label + turn) % 4)
+        losses = method.loss(given | {"target": target}, 0)
+        losses.total.backward()
+        learnt.append((losses, [parameter.grad for parameter in method.student.parameters()]))
+    (first, before), (second, after) = learnt
+    assert first.parts["right"] != second.parts["right"] and first.parts["pseudo"] == second.parts["pseudo"] > 0
+    assert all(mine is not None and torch.equal(mine, theirs) for mine, theirs in zip(before, after, strict=True))
 
 
 def test_both_backbones_start_alike_and_decoders_do_not() -> None:

@@ -34,6 +34,12 @@ def test_either_of_both_off_weighs_all_alike(low: float | None, weights: list[fl
     assert weighted_pseudo_labels(ANSWERS, 0.975, low, weights).weight.tolist() == [[[0.5] * 4]]
 
 
+def test_confidence_is_the_mean_over_valid_pixels() -> None:
+    valid = torch.tensor([[[True, True, False, False]]])
+    given = [weighted_pseudo_labels(ANSWERS, 0.975, None, None, valid=mask).confidence for mask in (None, valid, ~valid & valid)]
+    torch.testing.assert_close(torch.stack(given), torch.tensor([0.89, 0.94, 0.0], dtype=torch.float64))
+
+
 def test_nobody_sure_is_silence() -> None:
     assert not weighted_pseudo_labels(ANSWERS, 0.99, 0.8, [1.0, 1.5, 2.0]).weight.any()
 

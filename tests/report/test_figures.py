@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from evidence import Project, finish_study, row
-from georelay.report import figures
-from georelay.report.figures import draw_study, read_histories
+from georelay.report import curves, figures
+from georelay.report.curves import read_histories
+from georelay.report.figures import draw_study
 
 
 @pytest.fixture
@@ -61,14 +62,14 @@ def test_histories_keep_blanks_as_nan(project: Project) -> None:
 
 
 def test_rows_differ_in_more_than_colour() -> None:
-    styles = [figures._style(index, "") for index in range(figures.MOST_CURVES)]
-    assert all(len({style[key] for style in styles}) == figures.MOST_CURVES for key in ("marker", "color"))
+    styles = [curves._style(index, "") for index in range(curves.MOST_CURVES)]
+    assert all(len({style[key] for style in styles}) == curves.MOST_CURVES for key in ("marker", "color"))
 
 
 def test_many_rows_are_drawn_a_few_at_a_time() -> None:
     run = {"step": np.arange(1.0, 4.0), "loss": np.ones(3), "val_miou": np.ones(3)}
     for count, expected in ((1, [1]), (6, [6]), (7, [4, 3]), (13, [5, 5, 3])):
-        figure = figures._curves("s", {f"s-{index}": [run] for index in range(count)})
+        figure = curves.draw_curves("s", {f"s-{index}": [run] for index in range(count)})
         assert [len(axes.lines) for axes in figure.axes[::2]] == expected
 
 
@@ -81,6 +82,6 @@ def test_of_many_rows_the_short_comparison_has_maps() -> None:
 
 def test_long_curves_are_averaged_in_bins() -> None:
     run = {"step": np.arange(1.0, 1001.0), "loss": np.tile([1.0, 3.0], 500)}
-    drawn = figures._points_of(run, "loss", 1, bins=40)
+    drawn = curves._points_of(run, "loss", 1, bins=40)
     assert len(drawn) == 40 and set(np.round(list(drawn.values()), 1)) <= {1.9, 2.0, 2.1}
-    assert figures._points_of({"step": np.arange(3.0)}, "val_miou", 1, bins=None) == {}
+    assert curves._points_of({"step": np.arange(3.0)}, "val_miou", 1, bins=None) == {}

@@ -85,6 +85,14 @@ def test_tables_can_be_reached_and_read_aloud(text: str) -> None:
     assert all(len(alt) > 20 for alt in page.all("img", "alt")) and len(page.all("img", "alt")) == 2
 
 
+def test_differences_of_classes_are_those_of_the_table(text: str) -> None:
+    part = text[text.index("<summary>IoU per class: difference to the parent row") : text.index("<h3>Learning curves</h3>")]
+    found = re.search(r'<th scope="row">clouds-method</th>(.*?)</tr>', part)
+    strong = "<strong>"  # of two seeds, the first class's interval holds zero
+    assert found and re.findall(r"<td >(<strong>)?\+[0-9.]+", found[1]) == ["", strong, strong, strong]
+    assert '<th scope="row">clouds-student</th>' not in part and '<th scope="row">clouds-ghost</th>' not in part
+
+
 def test_what_is_missing_is_said(text: str) -> None:
     assert "clouds-ghost: no runs" in text
     assert "run <code>georelay compare grass</code>" in text

@@ -108,6 +108,14 @@ def test_the_same_numbers_on_another_day_change_no_byte(project: Project, monkey
     assert measured(publish(project)).startswith("Measured 2023-11-16 ")
 
 
+def test_a_table_published_before_classes_had_columns_keeps_its_note(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(project)
+    before, path = publish(project), project.root / "results/reference/sky.csv"
+    path.write_text("".join(",".join(cells[:11]) + "\n" for cells in csv.reader(before["sky.csv"].decode().splitlines())))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(NEXT_DAY))
+    assert publish(project) == before
+
+
 def test_only_rows_and_studies_lose_the_ending(project: Project) -> None:
     finish(project, why="a cross-reference to not-sky-student-reference; see sky-student-reference", parent="sea-reference")
     publish(project)

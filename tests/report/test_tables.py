@@ -13,7 +13,7 @@ from scipy import stats
 
 from evidence import row
 from georelay.evaluate.scores import Scores, write_scores
-from georelay.report.tables import compare_study, families, interval, p_value, points, read_table, spread
+from georelay.report.tables import compare_study, families, interval, p_value, points, read_gaps, read_table, spread
 
 SCENES = ("test-000", "test-001")
 RIGHT = {"base": {0: 60, 1: 64, 2: 62}, "better": {0: 70, 1: 75, 2: 71}}
@@ -61,8 +61,10 @@ def test_numbers_by_hand(root: Path) -> None:
 def test_columns_and_empty_cells_of_the_csv(root: Path) -> None:
     compare(root, [row("base", "s"), row("better", "s", "base")])
     lines = list(csv.reader((root / "results/tables/s.csv").read_text().splitlines()))
-    assert lines[0] == ["row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p", "note"]
-    assert lines[1][:2] == ["base", ""] and lines[1][6:] == [""] * 5
+    assert lines[0][:11] == ["row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p", "note"]
+    assert lines[0][11:] == [f"{what} {name}" for name in ("a", "b", "never") for what in ("difference", "low", "high")]
+    assert lines[1][:2] == ["base", ""] and lines[1][6:] == [""] * 14
+    assert lines[2][11:14] == lines[2][6:9] and lines[2][17:] == [""] * 3  # classes a and b are alike here; one is absent
 
 
 def test_children_stand_under_their_parent(root: Path) -> None:
@@ -138,6 +140,29 @@ def test_the_readable_table_has_classes_and_definitions(root: Path) -> None:
     iou = 100 * np.mean([miou(right) for right in RIGHT["base"].values()])
     assert f"| base | {iou:.1f} | {iou:.1f} | – |" in text  # the third class is absent
     assert "a \\| b" in text and "left out" in text and "(200 samples)" in text
+
+
+def test_differences_of_classes_are_bold_where_zero_is_left_out(root: Path) -> None:
+    """Class a gains by every seed and scene; b gains and loses by turns; a row without a parent has none."""
+    for experiment, gain in (("plain", 0), ("changed", 15)):
+        for seed in (0, 1, 2):
+            right_b = 60 + (gain if seed % 2 else -gain)
+            counts = np.array([[[60 + gain, 0, 40 - gain], [0, right_b, 100 - right_b], [0, 0, 50]]] * 2)
+            write_scores(Scores(("a", "b", "c"), SCENES, np.pad(counts, ((0, 0), (0, 1), (0, 0)))), experiment, seed, root)
+    lines = compare(root, [row("plain", "s"), row("changed", "s", "plain"), row("better", "s", "plain")])
+    text = (root / "results/tables/s.md").read_text()
+    part = text[text.index("## IoU per class: difference to the parent row") : text.index("## Definitions")]
+    cells = [line for line in part.splitlines() if line.startswith("| ")]
+    assert cells[0] == "| row | a | b | c |" and len(cells) == 3 and cells[2].startswith("| changed | **+15.0** | −5.0 | ")
+    assert (lines["changed"]["difference a"], lines["changed"]["low a"]) == (0.15, 0.15)
+    assert lines["changed"]["low b"] < 0 < lines["changed"]["high b"]
+    assert "bold where its 95 % interval" in part
+
+
+def test_without_pairs_there_are_no_differences_of_classes(root: Path) -> None:
+    compare(root, [row("base", "s"), row("better", "s", "absent")])
+    assert "difference to the parent" not in (root / "results/tables/s.md").read_text()
+    assert read_gaps(read_table("s", root)[1], ("a", "b")) == {}
 
 
 def test_tables_are_the_same_to_the_byte(root: Path) -> None:

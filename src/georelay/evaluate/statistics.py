@@ -8,7 +8,9 @@ interval covered 78 % in a simulation where seeds dominate), so the seeds' part 
 sqrt(n / (n - 1)) * t / z, the ratio between a t interval and a plug-in normal one; that covered 93 to 99 % for 2 to 8
 seeds, whichever of seeds and scenes varied more. What varies by seed and scene jointly is counted in both draws, so
 intervals err on the wide side where there are few scenes. With one seed the interval covers scenes only. The p-value is that of a
-paired t-test over seeds, two-sided. Plain numpy: scipy.stats takes longer to import than all of this to run.
+paired t-test over seeds, two-sided. mIoU and the IoU of every class come from the same samples; a sample whose scenes hold
+nothing of a class has no IoU of it and is left out there. Plain numpy: scipy.stats takes longer to import than all of this
+to run.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from georelay.evaluate.confusion import mean_iou
+from georelay.evaluate.confusion import class_iou, mean_present
 
 LEVEL = 0.95  # every interval in tables, figures and report
 
@@ -58,30 +60,42 @@ def summarise(values: list[float]) -> Summary:
 
 def paired_difference(child: Mapping[int, np.ndarray], parent: Mapping[int, np.ndarray], resamples: int, seed: int) -> Difference:
     """Difference of mIoU between two rows; each maps a seed to confusions [scene, truth, predicted]."""
+    return paired_differences(child, parent, resamples, seed)[0]
+
+
+def paired_differences(
+    child: Mapping[int, np.ndarray], parent: Mapping[int, np.ndarray], resamples: int, seed: int
+) -> tuple[Difference, ...]:
+    """Differences of mIoU, then of the IoU of each class; of mIoU alone where no seed is in common."""
     seeds = tuple(sorted(set(child) & set(parent)))
     if not seeds:
-        return NO_DIFFERENCE
+        return (NO_DIFFERENCE,)
     pair = np.stack([[child[s], parent[s]] for s in seeds])  # [seed, row, scene, truth, predicted]
-    by_seed = _difference_by_seed(pair.sum(2))
+    exact = _differences_by_seed(pair.sum(2))
     samples = _bootstrap(pair, resamples, np.random.default_rng(seed))
-    low, high = _interval(samples)
-    return Difference(seeds, float(by_seed.mean()), low, high, paired_t_test(by_seed))
+    return tuple(
+        Difference(seeds, float(by_seed.mean()), *_interval(drawn), paired_t_test(by_seed))
+        for by_seed, drawn in zip(exact, samples, strict=True)
+    )
 
 
-def _difference_by_seed(pooled: np.ndarray) -> np.ndarray:
-    scores = mean_iou(pooled)
+def _differences_by_seed(pooled: np.ndarray) -> np.ndarray:
+    """From confusions [..., seed, row, truth, predicted] to [score, ..., seed]: mIoU, then each class."""
+    classes = class_iou(pooled)
+    scores = np.stack([mean_present(classes), *np.moveaxis(classes, -1, 0)])
     return np.asarray(scores[..., 0] - scores[..., 1])
 
 
 def _bootstrap(pair: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Samples of the mean difference over seeds and scenes together."""
+    """Samples [score, sample] of the mean differences over seeds and scenes together."""
     seeds, rows, scenes, *matrix = pair.shape
     weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
     cells = np.moveaxis(pair, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
     pooled = (weights @ cells).reshape(resamples, seeds, rows, *matrix)
-    by_seed = _difference_by_seed(pooled)
-    drawn = np.take_along_axis(by_seed, generator.integers(0, seeds, by_seed.shape), axis=1).mean(1)
-    centre = by_seed.mean(1)
+    by_seed = _differences_by_seed(pooled)
+    places = generator.integers(0, seeds, (resamples, seeds))
+    drawn = np.take_along_axis(by_seed, places[None], axis=2).mean(2)
+    centre = by_seed.mean(2)
     return np.asarray(centre + _stretch(seeds) * (drawn - centre))
 
 
@@ -94,7 +108,7 @@ def _stretch(seeds: int) -> float:
 
 
 def _interval(samples: np.ndarray) -> tuple[float, float]:
-    finite = samples[np.isfinite(samples)]  # a draw of scenes without any counted pixel has no score
+    finite = samples[np.isfinite(samples)]  # a draw of scenes without any counted pixel, or any of a class, has no score
     if not finite.size:
         return math.nan, math.nan
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from georelay.batches.cutmix import CutMix
 from georelay.batches.streams import Batch
 from georelay.methods.base import Batches, Group, Losses, Method
-from georelay.models.consistency import confident_cross_entropy, hard_cross_entropy, pseudo_labels
+from georelay.models.consistency import confident_cross_entropy, hard_cross_entropy, pseudo_labels, share_of
 from georelay.models.ema import Average
 from georelay.models.losses import cross_entropy
 from georelay.models.student import full_size
@@ -58,19 +58,26 @@ class FixMatchMethod(Method):
         supervised = self.supervised(logits[: len(labelled.image)], labelled)
         views = logits[len(labelled.image) :].chunk(len(strong))
         errors = [self.consistency(view, answers.mixed(mix)) for view, mix in zip(views, unlabelled.mixes, strict=True)]
-        return self.weighed(supervised, torch.stack(errors).mean(), answers, further)
+        losses = self.weighed(supervised, torch.stack(errors).mean(), further)
+        return Losses(losses.total, {**losses.parts, **self.record(answers, unlabelled)})
 
     def student_pass(self, labelled: Batch, unlabelled: Batch, strong: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The student's logits of labelled tiles, then of all strong views; and what else is minimised, weighted."""
         return self.student(torch.cat([labelled.image, *strong])), {}
 
-    def weighed(self, supervised: Tensor, consistency: Tensor, answers: Answers, further: Mapping[str, Tensor]) -> Losses:
-        """The loss, and how many of the answers counted."""
+    def weighed(self, supervised: Tensor, consistency: Tensor, further: Mapping[str, Tensor]) -> Losses:
+        """The loss and its parts."""
         total = self.options["supervised_weight"] * supervised + self.options["consistency_weight"] * consistency
         for term in further.values():
             total = total + term
-        sure = ((answers.confidence >= self.options["threshold"]) & answers.valid).sum() / answers.valid.sum().clamp(min=1)
-        return Losses(total, {"cross_entropy": supervised, "consistency": consistency, **further, "sure": sure})
+        return Losses(total, {"cross_entropy": supervised, "consistency": consistency, **further})
+
+    def record(self, answers: Answers, batch: Batch) -> dict[str, Tensor]:
+        """Of the answers: shares that counted and, where labels are known, that are right; mean confidence. None teaches."""
+        sure = share_of(answers.confidence >= self.options["threshold"], answers.valid)
+        guess = answers.label if self._fine else _pixels(answers.label, self.student.stride, batch.label)
+        right = share_of(guess == batch.label, batch.label != self.plan["ignore"])
+        return {"sure": sure, "right": right, "confidence": share_of(answers.confidence, answers.valid)}
 
     @torch.no_grad()
     def answers(self, batch: Batch) -> Answers:
@@ -115,6 +122,11 @@ class FixMatchMethod(Method):
     @property
     def _fine(self) -> bool:
         return bool(self.plan["settings"]["train"]["loss_at"] == "label") or not isinstance(self.student.stride, int)
+
+
+def _pixels(cells: Tensor, stride: int, like: Tensor) -> Tensor:
+    """Every pixel has what its cell has."""
+    return cells.repeat_interleave(stride, -2).repeat_interleave(stride, -1)[..., : like.shape[-2], : like.shape[-1]]
 
 
 def _cells(valid: Tensor, stride: int, logits: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from georelay.batches.streams import Batch
 from georelay.errors import UserError
 from georelay.methods.base import Batches, Group, Losses, Method, Updater, input_bands, mean_losses
 from georelay.models.adversary import Discriminator, adversarial_loss, spatial_softmax
+from georelay.models.consistency import share_of
 from georelay.models.decoders.blocks import Decoder
 from georelay.models.disentangle import DisentanglingNeck
 from georelay.models.ema import Average
@@ -158,7 +159,9 @@ class StDaSegNetMethod(Method):
         if self.answering:
             answers = self._answers(target, parted["target"])
             parts |= {"pseudo": self._cross_entropies(logits["target"], answers.label, answers.weight)}
-            parts |= {"sure": answers.share, "right": self._right(answers.label, target)}
+            # The target's labels are for the record alone: nothing is learnt from them.
+            right = share_of(answers.label == target.label, target.label != self.plan["ignore"])
+            parts |= {"sure": answers.share, "right": right, "confidence": answers.confidence}
             total = total + self.options["pseudo_weight"] * parts["pseudo"]
         seen = self._seen(maps, labelled.image)
         if self.discriminators:
@@ -192,12 +195,6 @@ class StDaSegNetMethod(Method):
         maps = {"source": list(self.student.backbones["source"](image)), "target": list(networks["backbone"](image))}
         anew = self.student.parted(maps)
         return [self.student.decoders["source"](anew["source"]), networks["target"](anew["target"])]
-
-    def _right(self, label: Tensor, target: Batch) -> Tensor:
-        """The share of answers that are right, for the record alone: nothing is learnt from the target's labels."""
-        known = target.label != self.plan["ignore"]
-        right: Tensor = ((label == target.label) & known).sum() / known.sum().clamp(min=1)
-        return right
 
     def _seen(self, maps: Mapping[str, Styles], image: Tensor) -> Seen:
         """The deepest maps, or those of the level that is set, as distributions over cells."""

@@ -15,6 +15,12 @@ def pseudo_labels(logits: Tensor) -> tuple[Tensor, Tensor]:
     return label, confidence
 
 
+def share_of(what: Tensor, counted: Tensor) -> Tensor:
+    """Mean of values, or share of what is true, over the counted pixels; 0 without any."""
+    mean: Tensor = (what * counted).sum() / counted.sum().clamp(min=1)
+    return mean
+
+
 def confident_cross_entropy(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, threshold: float) -> Tensor:
     """Cross-entropy of pixels at least `threshold` sure, over the number of all valid ones: doubt makes a small loss."""
     scores = F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=1)

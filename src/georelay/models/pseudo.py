@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 
 from georelay.errors import UserError
-from georelay.models.consistency import pseudo_labels
+from georelay.models.consistency import pseudo_labels, share_of
 
 
 class PseudoLabels(NamedTuple):
-    """Class and weight of every pixel (B, H, W), and the share of pixels that are sure; weights are float32, as published."""
+    """Class and weight of every pixel (B, H, W), the share of pixels that are sure, and how sure valid ones are on average.
+
+    Weights are float32, as published.
+    """
 
     label: Tensor
     weight: Tensor
     share: Tensor
+    confidence: Tensor
 
 
 @torch.no_grad()
@@ -42,7 +46,9 @@ def weighted_pseudo_labels(
     if low is not None and class_weights is not None:
         table = share.new_tensor(class_table(logits.shape[1], class_weights, as_published))
         weight = torch.where(confidence >= low, share * table[label], doubt * share)
-    return PseudoLabels(label, weight if valid is None else weight * valid, share)
+    if valid is None:
+        return PseudoLabels(label, weight, share, confidence.mean())
+    return PseudoLabels(label, weight * valid, share, share_of(confidence, valid))
 
 
 def class_table(classes: int, weights: Sequence[float], as_published: bool = False) -> list[float]:

@@ -9,10 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from georelay.files import write_text
+from georelay.report.curves import BINS
 from georelay.report.figures import figure_path
 from georelay.report.page import figure, interval_picture, items, navigation, page, section, table, verdict
 from georelay.report.provenance import installed_versions, machine, read_checkout, read_plans, run_times, tile_digests, today
-from georelay.report.tables import Row, class_tables, interval, p_value, points, read_runs, read_table, spread, table_path
+from georelay.report.tables import (
+    CLASS_GAPS,
+    Row,
+    Runs,
+    class_tables,
+    gap_tables,
+    interval,
+    p_value,
+    points,
+    read_gaps,
+    read_runs,
+    read_table,
+    spread,
+    table_path,
+)
 from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt
 
@@ -109,6 +124,7 @@ def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: 
     count = "1 row" if len(names) == 1 else f"{len(names)} rows"
     about = f"<p>{count}, {scenes} test scenes, up to {len(seeds)} seeds a row; mIoU in points (x 100).</p>"
     per_class = "".join(table("Mean over seeds, in points", head, _escaped(body)) for head, body in class_tables(names, runs))
+    changes = "".join(table("Difference to the parent row, in points", *parts) for parts in _class_gaps(lines, runs))
     return section(
         f"study-{study}",
         f"Study {study}",
@@ -116,8 +132,18 @@ def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: 
         _study_table(study, lines),
         items([f"{escape(line['row'])}: {escape(line['note'])}" for line in lines if line["note"]]),
         f"<details><summary>IoU per class, macro F1, overall accuracy, kappa</summary>{per_class}</details>",
+        f"<details><summary>IoU per class: difference to the parent row</summary><p>{CLASS_GAPS}</p>{changes}</details>"
+        if changes
+        else "",
         *_figures(study, runs, root),
     )
+
+
+def _class_gaps(lines: Sequence[Mapping[str, Any]], runs: Mapping[str, Runs]) -> Iterator[tuple[list[str], list[list[str]]]]:
+    scored = {name: found[min(found)].scored for name, found in runs.items() if found}
+    gaps = {line["row"]: read_gaps(line, scored.get(line["row"], ())) for line in lines}
+    for head, body in gap_tables(gaps, "<strong>{}</strong>".format):
+        yield head, [[escape(row), *cells] for row, *cells in body]
 
 
 def _escaped(body: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -149,8 +175,10 @@ def _figures(study: str, runs: Mapping[str, Mapping[int, Any]], root: Path) -> I
     yield "<h3>Learning curves</h3>"
     yield figure(
         figure_path(study, "curves", root),
-        f"Validation mIoU and training loss against the step, one line for each row of study {study}",
-        "Mean over seeds; the band is one standard deviation to each side. Validation tiles are no test tiles.",
+        f"Validation mIoU, training loss and pseudo-labels, if any, against the step, one line for each row of study {study}",
+        "Mean over seeds; the band is one standard deviation to each side. Validation tiles are no test tiles. "
+        f"Pseudo-labels, where a row makes any, as means of 1/{BINS} of the steps: sure is what reaches the row's threshold, "
+        "right what agrees with labels that nothing is learnt from.",
         wide=True,
     )
     used = {min(found) for found in runs.values() if found}

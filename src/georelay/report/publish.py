@@ -19,7 +19,7 @@ from georelay.files import read_json, replacing, sha256_file, write_json, write_
 from georelay.reference import plain_name, reference_name
 from georelay.report.figures import figure_path
 from georelay.report.provenance import machine, read_checkout, run_times, today
-from georelay.report.tables import read_table, table_path
+from georelay.report.tables import COLUMNS, read_table, table_path
 
 FIGURES = {"curves": "learning curves", "panel": "maps of test scenes"}
 MEASURED = "Measured "
@@ -78,8 +78,9 @@ def _first_note(target: Path, numbers: str) -> str | None:
 
 
 def _measured(text: str) -> list[dict[str, str]]:
-    """The cells of a table that other words do not change."""
-    return [{key: cell for key, cell in line.items() if key != "why"} for line in csv.DictReader(text.splitlines())]
+    """The cells of a table that other words do not change; what stands behind them says the same of each class."""
+    kept = [name for name in COLUMNS if name != "why"]
+    return [{name: line[name] for name in kept} for line in csv.DictReader(text.splitlines())]
 
 
 def _note(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
