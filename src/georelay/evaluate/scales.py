@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from georelay.evaluate.stitch import Corner, blend
 from georelay.models.decoders.blocks import resized
 
-
 Logits = Callable[[Tensor], Tensor]  # windows (B, bands, h, w) -> logits of every pixel
 
 
