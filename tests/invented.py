@@ -34,6 +34,7 @@ TRAIN = {
     "warmup_steps": 2,
     "warmup_start": 0.1,
     "final": 0.01,
+    "floor": 0.0,
     "clip": 5.0,
     "accumulate": 1,
     "precision": "fp32",
@@ -175,7 +176,8 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "model": MODEL | changes.pop("model", {}),
         "train": TRAIN | changes.pop("train", {}),
         "augment": AUGMENT | changes.pop("augment", {}),
-        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth"} | changes.pop("predict", {}),
+        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth", "scales": [1.0]}
+        | changes.pop("predict", {}),
         "method": OPTIONS[method] | changes.pop("options", {}),
     }
     plan = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ ROWS = [name for study, names in studies(PARAMS).items() if study.startswith("pa
 
 
 def networks() -> list[str]:
-    """One row of each network: shares of labels, splits and lengths of training build nothing else."""
+    """One row of each network: shares of labels, splits, lengths of training and weights of classes build nothing else."""
     found: dict[str, str] = {}
     for name in ROWS:
         row = resolve(PARAMS, name)
-        found.setdefault(digest([row.method, row.teachers, row.model.model_dump(), row.options]), name)
+        options = {key: value for key, value in row.options.items() if key not in ("class_weights", "pixel_weights")}
+        found.setdefault(digest([row.method, row.teachers, row.model.model_dump(), options]), name)
     return list(found.values())
 
 
@@ -65,6 +67,12 @@ def built(name: str) -> Method:
         }
         kind = method_class(row.method)
         return kind(plan, kind.build_student(plan))
+
+
+@pytest.fixture(autouse=True)
+def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no memory has no precision to choose either: torch refuses to be asked."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
 
 
 def millions(module: Any) -> float:
@@ -142,3 +150,93 @@ def test_rs_mtdf_s_rows_differ_in_the_split_alone() -> None:
         assert (PARAMS.tasks[tiles.task].split.rule, PARAMS.tasks[scenes.task].split.rule) == ("tiles", "scenes")
         same = {"name", "study", "task", "parent"}
         assert tiles.model_dump(exclude=same) == scenes.model_dump(exclude=same)
+
+
+ST_DASEGNET = [name for name in ROWS if resolve(PARAMS, name).method == "stdasegnet"]
+WHOLE = [name for name in ST_DASEGNET if name.endswith(("-segformer", "-deeplab"))]
+# In millions: either backbone, decoder and average of one, the neck, either discriminator, all together.
+SIZES = {"segformer": (81.44, 0.545, 3.10, 1.18, 170.5), "deeplab": (23.53, 18.36, 49.29, 4.86, 179.5)}
+
+
+@pytest.mark.parametrize("network", SIZES)
+def test_st_dasegnet_has_the_published_number_of_parameters(network: str) -> None:
+    method: Any = built(f"paper-isprs-irrg-p2v-{network}")
+    student, (backbone, decoder, neck, judge, total) = method.student, SIZES[network]
+    assert [millions(student.backbones[style]) for style in ("source", "target")] == [pytest.approx(backbone, abs=0.01)] * 2
+    decoders = [part[style] for part in (student.decoders, method.answering) for style in ("source", "target")]
+    assert [millions(part) for part in decoders] == [pytest.approx(decoder, abs=0.006)] * 4
+    assert millions(student.neck) == pytest.approx(neck, abs=0.01)
+    assert [millions(part) for part in method.discriminators.children()] == [pytest.approx(judge, abs=0.01)] * 2
+    assert millions(method) == pytest.approx(total, abs=0.05)
+
+
+@pytest.mark.parametrize(("network", "cells", "logits"), [("segformer", (96, 48, 24, 12), 1), ("deeplab", (96, 48, 48, 48), 4)])
+def test_st_dasegnet_s_published_grids(network: str, cells: tuple[int, ...], logits: int) -> None:
+    """Crops of 384 pixels."""
+    method: Any = built(f"paper-isprs-irrg-p2v-{network}")
+    with torch.device("meta"):
+        maps = method.student.maps(torch.empty(2, 3, 384, 384))
+    assert tuple(map_.shape[-1] for map_ in maps["source"]) == cells
+    assert method.discriminators["source"](maps["source"][-1]).shape == (2, 1, logits, logits)
+
+
+def test_st_dasegnet_s_rows_are_twelve_pairs_and_seven_ablations() -> None:
+    assert len(WHOLE) == 12 and len(ST_DASEGNET) == 12 + 7
+    for name in WHOLE:
+        row, source = resolve(PARAMS, name), resolve(PARAMS, f"{name}-source")
+        same = {"name", "why", "parent", "method", "options"}
+        assert source.method == "supervised" and row.model_dump(exclude=same) == source.model_dump(exclude=same)
+        classes = len(PARAMS.sources[PARAMS.tasks[row.task].source].classes)  # type: ignore[union-attr]
+        lists = [*row.options["class_weights"].values(), row.options["pixel_weights"]]
+        assert [len(weights) for weights in lists] == [classes] * 3
+        assert f"paper-{row.task}" == row.study and row.train.steps == 40000
+    ablations = [resolve(PARAMS, name) for name in ST_DASEGNET if name not in WHOLE]
+    whole = resolve(PARAMS, "paper-isprs-irrg-p2v-segformer")
+    changed = [{key for key, value in row.options.items() if value != whole.options[key]} for row in ablations]
+    assert all(len(keys) == 1 for keys in changed) and len(set().union(*changed)) == 7
+    assert {row.parent for row in ablations} == {whole.name}
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "weights"),
+    [
+        ("isprs-irrg-p2v-segformer", 2, ("1 1 1 1.25 1.5 1.5", "1 1 1.25 1.25 1.5 1.5")),
+        ("isprs-irrg-v2p-segformer", 2, ("1 1 1.25 1.25 1.5 1.5", "1 1 1.25 1.25 1.5 1.5")),
+        ("isprs-rgb-p2v-segformer", 2, ("1 1 1 1.25 1.5 1.5", "1 1 1.25 1.25 1.5 1.5")),
+        ("isprs-rgb-v2p-segformer", 2, ("1 1 1 1.25 1.5 1.5", "1 1 1.25 1.25 1.5 1.5")),
+        ("isprs-irrg-p2v-deeplab", 3, ("1 1 1 1.25 1.5 1.5", "1 1 1 1.25 1.5 1.5")),
+        ("isprs-irrg-v2p-deeplab", 3, ("1 1 1 1.25 1.5 1.5", "1 1 1 1.25 1.5 1.5")),
+        ("isprs-rgb-p2v-deeplab", 3, ("1 1 1 1.25 1.5 1.5", "1 1 1 1.25 1.5 1.5")),
+        ("isprs-rgb-v2p-deeplab", 1, ("1 1 1 1.25 1.5 1.5", "1 1 1 1.25 1.5 1.5")),
+        ("loveda-r2u-segformer", 1, ("1.25 1 1.25 1 1.5 1.25 1", "1.25 1 1.25 1 1.5 1.25 1")),
+        ("loveda-r2u-deeplab", 1, ("1.25 1 1.25 1 1.5 1.25 1", "1.25 1 1.25 1 1.5 1.25 1")),
+        ("loveda-u2r-segformer", 1, ("1 1.25 1.25 1 1.5 1.5 1.25", "1 1.25 1.25 1 1.5 1.5 1.25")),
+        ("loveda-u2r-deeplab", 1, ("1 1.25 1.25 1 1.5 1.5 1.25", "1 1.25 1.25 1 1.5 1.5 1.25")),
+    ],
+)
+def test_st_dasegnet_s_published_table(name: str, images: int, weights: tuple[str, str]) -> None:
+    """Images on each of two GPUs, weights of classes in either decoder; a class's pixels weigh by the same steps."""
+    row = resolve(PARAMS, f"paper-{name}")
+    given = tuple(row.options["class_weights"][style] for style in ("source", "target"))
+    assert row.train.batch == 2 * images
+    assert given == tuple([float(weight) for weight in line.split()] for line in weights)
+    steps = {1.0: 1.01, 1.25: 1.51, 1.5: 2.01}
+    isprs = [1.01, 1.01, 1.51, 1.51, 2.01, 2.01]
+    loveda = [steps[weight] for weight in given[0]]
+    if name.startswith("loveda-u2r"):
+        loveda[5] = 2.01
+    assert row.options["pixel_weights"] == (isprs if name.startswith("isprs") else loveda)
+    adam, sgd = (6e-5, 800, 1.0, 0.0, 1.0, 1e-5), (1e-3, 0, 0.9, 1e-5, 2.0, 2.5e-4)
+    train, own = row.train, row.options
+    rates = (train.lr, train.warmup_steps, train.power, train.floor, own["head_rate"], own["discriminator"]["lr"])
+    assert rates == (sgd if name.endswith("deeplab") else adam)
+
+
+def test_norms_of_segformer_s_backbones_do_not_decay_but_for_the_last_of_a_stage() -> None:
+    method: Any = built("paper-isprs-irrg-p2v-segformer")
+    others, decoders, norms = method.parameter_groups()["main"]
+    names = {id(parameter): name for name, parameter in method.student.named_parameters()}
+    still, moved = ([names[id(parameter)] for parameter in group.parameters] for group in (norms, others))
+    assert all(".norm" in name for name in still) and not any(".norm" in name for name in moved if "backbones" in name)
+    assert sum(".final." in name for name in moved) == 2 * 4 * 2 and (norms.weight_decay, others.weight_decay) == (0.0, None)
+    assert all(name.startswith("decoders") for name in (names[id(parameter)] for parameter in decoders.parameters))

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from georelay.batches.streams import open_stream
 from georelay.errors import UserError
 from georelay.methods.base import Batches
 from georelay.methods.stdasegnet import StDaSegNetMethod
+from georelay.models.student import build_backbone
+from georelay.models.weights import save_weights
 from georelay.train.run import build_method
 from invented import MODEL, InventedStore, make_plan
 
@@ -98,9 +101,36 @@ def test_averages_with_statistics_of_their_own_answer_in_training_mode() -> None
         assert build(own_buffers=own).answering["source"].network.training == own  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("change", "what"), [({"neck": [1, 0.5]}, "neck of its own"), ({"weights": "x"}, "from a file")])
-def test_a_network_that_it_cannot_build_is_refused(change: dict[str, Any], what: str) -> None:
-    plan = make_plan("stdasegnet")
-    plan["settings"] = plan["settings"] | {"model": MODEL | change}
-    with pytest.raises(UserError, match=what):
-        StDaSegNetMethod.build_student(plan)
+def test_a_neck_beside_its_own_is_refused() -> None:
+    with pytest.raises(UserError, match="neck of its own"):
+        StDaSegNetMethod.build_student(make_plan("stdasegnet", model={"neck": [1, 0.5]}))
+
+
+NETWORKS = {"timm": {}, "mit": {"backbone": "mit_b0", "stages": [0, 1, 2, 3]}, "deep stem": {"backbone": "resnet50c"}}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_both_backbones_start_from_one_file(network: str, tmp_path: Path) -> None:
+    model = MODEL | NETWORKS[network]
+    source = build_backbone(model, 4).net
+    given = {name: torch.rand_like(value.float()).to(value.dtype) for name, value in source.state_dict().items()}
+    save_file(given, tmp_path / "w.safetensors")
+    plan = make_plan("stdasegnet", model=model | {"weights": "w.safetensors"})
+    student = build_method(plan, 0, tmp_path).student
+    for name, value in given.items():
+        own = [student.backbones[style].net.state_dict()[name] for style in ("source", "target")]
+        assert torch.equal(own[0], value) and torch.equal(own[1], value)
+        assert own[0].data_ptr() != own[1].data_ptr()
+
+
+def test_it_starts_from_a_whole_student_too(tmp_path: Path) -> None:
+    whole = build().student
+    save_weights(tmp_path / "whole.safetensors", whole, {})
+    started = build_method(make_plan("stdasegnet", model={"weights": "whole.safetensors"}), 1, tmp_path).student
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in started.state_dict().items())
+
+
+def test_a_file_that_fits_neither_is_refused(tmp_path: Path) -> None:
+    save_file({"conv1.0.weight": torch.zeros(3)}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="weights do not fit the network"):
+        build_method(make_plan("stdasegnet", model={"weights": "w.safetensors"}), 0, tmp_path)

@@ -15,6 +15,7 @@ BASE: dict[str, Any] = {
     "power": 1.0,
     "poly_begin": 0,
     "final": 0.1,
+    "floor": 0.0,
     "steps": 25,
 }
 BASE |= {"warmup_steps": 5, "warmup_start": 0.2}
@@ -43,6 +44,16 @@ def test_poly_falls_in_a_line_at_power_one() -> None:
 
 def test_poly_may_begin_inside_the_warm_up() -> None:
     assert rate(2, schedule="poly", poly_begin=0) == pytest.approx(0.6 * (0.1 + 0.9 * (1 - 2 / 24)))
+
+
+def test_a_floor_is_a_rate_and_warm_up_goes_below_it() -> None:
+    schedule = Schedule.of(BASE | {"schedule": "poly", "poly_begin": 0, "warmup_steps": 0, "final": 0.0, "floor": 1e-4})
+    for base in (1e-3, 2e-3):
+        rates = [base * schedule.at(step) + schedule.raised(step) for step in (0, 12, 24)]
+        assert rates == pytest.approx([base, 1e-4 + (base - 1e-4) / 2, 1e-4])
+    early = Schedule.of(BASE | {"schedule": "poly", "poly_begin": 0, "final": 0.0, "floor": 1e-4})
+    assert 1e-3 * early.at(0) + early.raised(0) == pytest.approx(0.2 * 1e-3)
+    assert 1e-3 * early.at(2) + early.raised(2) == pytest.approx(0.6 * (1e-4 + 9e-4 * 22 / 24))
 
 
 def test_constant_only_warms_up() -> None:

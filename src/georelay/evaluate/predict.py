@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from georelay.batches.modality import Modality, modalities_of
 from georelay.errors import UserError
+from georelay.evaluate.scales import mean_over_scales
 from georelay.evaluate.stitch import Corner, blend
 from georelay.evaluate.tested import tested_scenes
 from georelay.files import sha256_file, write_json
@@ -84,6 +85,8 @@ class Mapper:
 
     def classes(self, rasters: Rasters) -> np.ndarray:
         """The class of every pixel [y, x]; `ignore` where an input has no data."""
+        if self.plan["settings"]["predict"]["scales"] != [1.0]:
+            return self._classes_at_scales(rasters)
         grid, options, ignore = rasters.grid, self.plan["settings"]["predict"], self.plan["ignore"]
         labels = np.full((grid.height, grid.width), ignore, np.uint8)
         seen = np.zeros((grid.height, grid.width), bool)
@@ -103,13 +106,27 @@ class Mapper:
     @torch.no_grad()
     def probabilities(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> np.ndarray:
         """Class probabilities of several windows, in float32 whatever the training's precision was."""
+        answer: np.ndarray = self._logits(self._normalised(windows)).softmax(dim=1).cpu().numpy()
+        return answer
+
+    @torch.no_grad()
+    def _classes_at_scales(self, rasters: Rasters) -> np.ndarray:
+        """The same from the whole scene at several sizes."""
+        grid, options = rasters.grid, self.plan["settings"]["predict"]
+        values, valid, _ = rasters.window((0, 0), max(grid.height, grid.width))
+        image = self._normalised([(values, valid)])[..., : grid.height, : grid.width]
+        chosen = mean_over_scales(image, options, len(self.plan["classes"]), self._logits).argmax(dim=1)[0].numpy()
+        labels: np.ndarray = np.where(valid[0, : grid.height, : grid.width].numpy(), chosen, self.plan["ignore"]).astype(np.uint8)
+        return labels
+
+    def _normalised(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> Tensor:
         valid = torch.stack([mask for _, mask in windows])
         stacks = [torch.stack([values[place] for values, _ in windows]) for place in range(len(self.modalities))]
-        image = torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
+        return torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
+
+    def _logits(self, image: Tensor) -> Tensor:
         image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))
-        logits = predict_at_multiple(self.student, image, self.plan["settings"]["predict"]["multiple"])
-        answer: np.ndarray = logits.softmax(dim=1).cpu().numpy()
-        return answer
+        return predict_at_multiple(self.student, image, self.plan["settings"]["predict"]["multiple"])
 
 
 def predict_at_multiple(student: Any, image: Tensor, multiple: int) -> Tensor:

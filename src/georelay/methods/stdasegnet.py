@@ -86,8 +86,6 @@ class StDaSegNetMethod(Method):
         model, options, classes = plan["settings"]["model"], plan["settings"]["method"], len(plan["classes"])
         if model["neck"]:
             raise UserError("ST-DASegNet has a neck of its own", "model.neck", "set it to []")
-        if model["weights"]:
-            raise UserError("ST-DASegNet does not start from a file yet", "model.weights", "set it to null")
         first = build_backbone(model, input_bands(plan))
         neck = DisentanglingNeck(first.channels, options["narrow"], gate=options["gate"], universal=options["universal"])
 

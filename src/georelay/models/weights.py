@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from georelay.errors import UserError
 from georelay.files import canonical_json, replacing
 from georelay.models.mit import Stage
-from georelay.models.mit_names import converted
+from georelay.models.mit_names import converted as converted_mit
+from georelay.models.resnet_names import converted as converted_resnet
 
 # One entry with all facts: safetensors writes several in no fixed order, and equal runs must give equal bytes.
 FACTS = "georelay"
@@ -50,19 +51,32 @@ def load_weights(path: Path, module: nn.Module, facts: Mapping[str, Any] | None 
 def load_start(path: Path, student: Any) -> None:
     """Start from a file: of a whole student, or of its backbone alone under the names timm gives them.
 
-    A classifier's file will do: what stands behind the backbone in it is left. Weights of a Mix Transformer may have the
-    names of any of its public codes.
+    A classifier's file will do: what stands behind the backbone in it is left. Weights of a Mix Transformer or of a ResNet
+    may have the names of their public codes. Where a student has several backbones, all of them start from the file.
     """
-    tensors, network = read_foreign(path), student.backbone.net
-    public = converted(path, tensors) if any(isinstance(module, Stage) for module in network.modules()) else None
-    backbone = _backbone_part(public or tensors, network)
+    tensors, networks = read_foreign(path), _networks(student)
+    public = _public(path, tensors, networks[0])
+    backbone = _backbone_part(public or tensors, networks[0])
     if public and backbone is None:
-        require_keys(path, network, {_NUMBERED_BACK.sub(r"\1_\2.", name): tensor for name, tensor in public.items()})
-    part, chosen = (student, tensors) if backbone is None else (network, backbone)
-    require_keys(path, part, chosen)
-    part.load_state_dict(chosen)
+        require_keys(path, networks[0], {_NUMBERED_BACK.sub(r"\1_\2.", name): tensor for name, tensor in public.items()})
+    parts, chosen = ([student], tensors) if backbone is None else (networks, backbone)
+    for part in parts:
+        require_keys(path, part, chosen)
+        part.load_state_dict(chosen)
     if backbone is not None and hasattr(student, "take_final_norm"):
         student.take_final_norm(tensors)
+
+
+def _networks(student: Any) -> list[nn.Module]:
+    backbones = student.backbones.values() if hasattr(student, "backbones") else [student.backbone]
+    return [backbone.net for backbone in backbones]
+
+
+def _public(path: Path, tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor] | None:
+    """The file's weights under our names, where it has those of a public code of such a network."""
+    if any(isinstance(module, Stage) for module in network.modules()):
+        return converted_mit(path, tensors)
+    return converted_resnet(path, tensors) if "conv1.0.weight" in network.state_dict() else None
 
 
 def _backbone_part(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor] | None:

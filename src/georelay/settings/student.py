@@ -41,6 +41,9 @@ class Train(Strict):
     warmup_steps: Count
     warmup_start: Share = Field(description="share of lr at the first warm-up step")
     final: Share = Field(description="share of lr at the last step")
+    floor: NonNegative = Field(
+        description="rate that no decay falls below, whatever a group's own rate (mmcv's min_lr); 0 is off"
+    )
     clip: NonNegative = Field(description="gradient norm bound; 0 is off")
     accumulate: Positive
     precision: Literal["fp32", "bf16"]
@@ -61,3 +64,7 @@ class Predict(Strict):
     batch: Positive
     multiple: Count = Field(description="windows are brought to sides that are multiples of it, logits back; 0 is off")
     blend: Literal["smooth", "uniform"] = Field(description="where windows overlap: fading, or each the same")
+    scales: list[Annotated[float, Field(gt=0)]] = Field(
+        min_length=1,
+        description="of whole scenes, which then lie in memory; the mean of what is answered at each; [1.0]: as they are",
+    )

@@ -54,11 +54,11 @@ class Optimisers:
 
     def set_rates(self, step: int) -> float:
         """Set the rate of a step everywhere; the plan's is returned."""
-        share = self.schedule.at(step)
+        share, raised = self.schedule.at(step), self.schedule.raised(step)
         for name, optimiser in self.members.items():
             for group in optimiser.param_groups:
-                group["lr"] = float(self.rates[name] * share) * group["lr_scale"]
-        return float(self.train["lr"] * share)
+                group["lr"] = float(self.rates[name] * share) * group["lr_scale"] + raised
+        return float(self.train["lr"] * share + raised)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on."""

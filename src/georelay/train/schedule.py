@@ -18,6 +18,7 @@ class Schedule:
 
     Warm-up rises from `start` at step 0 to 1 at `warm_until`. The decay falls from 1 at `begin` to `final` at `end`.
     Both multiply, and may overlap. The public libraries differ by one step in where they begin and end: see `COUNTS`.
+    A `floor` is a rate, not a share: a base rate r is warm * (floor + (r - floor) * decay), which is r * `at` + `raised`.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Schedule:
     end: int
     final: float
     power: float
+    floor: float
 
     @classmethod
     def of(cls, train: Mapping[str, Any]) -> Schedule:
@@ -34,11 +36,16 @@ class Schedule:
         kind, warmup = train["schedule"], train["warmup_steps"]
         warm, first, last = COUNTS[train["schedule_count"]]
         begin = (train["poly_begin"] if kind == "poly" else warmup) + first
-        return cls(kind, train["warmup_start"], warmup + warm, begin, train["steps"] + last, train["final"], train["power"])
+        end = (train["steps"] + last, train["final"], train["power"], train["floor"])
+        return cls(kind, train["warmup_start"], warmup + warm, begin, *end)
 
     def at(self, step: int) -> float:
         """The share at a step."""
         return self._warm(step) * self._decay(step)
+
+    def raised(self, step: int) -> float:
+        """What the floor adds to any rate at a step."""
+        return self.floor * self._warm(step) * (1 - self._decay(step))
 
     def _warm(self, step: int) -> float:
         if step >= self.warm_until:
