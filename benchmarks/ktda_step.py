@@ -52,8 +52,9 @@ SIZES = {
 class Arrangement:
     """A student with its optimiser and a batch, ready to step one way or the other."""
 
-    def __init__(self, label: str, public: bool) -> None:
+    def __init__(self, label: str, way: str) -> None:
         params, size = load_params(PARAMS), SIZES[label]
+        public = way == "public"
         self.public, self.name = public, size.teacher
         plan = plan_for(params, ROW, [size.teacher], size.change)
         self.teacher = add_teacher(params, plan, size.teacher)

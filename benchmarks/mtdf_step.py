@@ -76,8 +76,9 @@ class TwicePassing(MtdfStudent):
 class Arrangement:
     """A student with its average, its optimiser and a batch, ready to step one way or the other."""
 
-    def __init__(self, label: str, public: bool) -> None:
+    def __init__(self, label: str, way: str) -> None:
         params, size = load_params(PARAMS), SIZES[label]
+        public = way == "public"
         self.public = public
         plan = plan_for(params, ROW, size.teachers, size.change)
         self.teachers = {name: add_teacher(params, plan, name) for name in size.teachers}

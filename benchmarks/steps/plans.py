@@ -26,10 +26,13 @@ OPTICAL = {
 }
 
 
-def plan_for(params: Params, name: str, teachers: Sequence[str], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan of a row with other teachers and some of its settings changed."""
+def plan_for(
+    params: Params, name: str, teachers: Sequence[str], change: Mapping[str, Any], method: str | None = None
+) -> dict[str, Any]:
+    """The plan of a row with other teachers and some of its settings changed, its method too if one is named."""
     entry = params.experiments[name]
-    changed = entry.model_copy(update={"teachers": list(teachers), "set": merged(entry.set, change)})
+    facts = {"teachers": list(teachers), "set": merged(entry.set, change), "method": method or entry.method}
+    changed = entry.model_copy(update=facts)
     row = resolve(params.model_copy(update={"experiments": params.experiments | {name: changed}}), name)
     groups = {key: getattr(row, key).model_dump() for key in ("model", "train", "augment", "predict")}
     return {

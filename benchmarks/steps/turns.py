@@ -1,4 +1,4 @@
-"""Two ways to do the same training step, in turns within one process, so that a busy machine slows both.
+"""Several ways to do the same training step, in turns within one process, so that a busy machine slows both.
 
 Peak memory comes from a process of each way. The last line that is printed is one JSON object.
 """
@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ import torch
 
 from georelay.models.device import keep_memory
 
-WAYS = ("ours", "public")
+OURS = "ours"
 
 
 class Way(Protocol):
@@ -31,12 +31,12 @@ class Way(Protocol):
         ...
 
 
-# The way of a comparison by its label, and whether it is the public one.
-Build = Callable[[str, bool], Way]
+# A way to step, by the label of the comparison and its own name.
+Build = Callable[[str, str], Way]
 
 
-def run(name: str, text: str | None, goals: Mapping[str, float], build: Build) -> None:
-    """Compare both ways in every size and print what was found; `goals` are the ratios aimed at."""
+def run(name: str, text: str | None, goals: Mapping[str, float], build: Build, others: Sequence[str] = ("public",)) -> None:
+    """Compare ours with others in every size and print what was found; `goals` are the ratios aimed at, to the first of them."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2)
@@ -47,28 +47,28 @@ def run(name: str, text: str | None, goals: Mapping[str, float], build: Build) -
     keep_memory()
     if options.peak:
         label, way = options.peak
-        print(round(_peak(build(label, way == "public")), 1))
+        print(round(_peak(build(label, way)), 1))
         return
     found: dict[str, dict[str, Any]] = {}
     for label in [options.only] if options.only else goals:
-        found[label] = {"goal": goals[label]} | _compared(label, build, options.rounds, options.steps)
-        found[label] |= {f"{way}_peak_mb": _peak_of_own_process(label, way) for way in WAYS}
+        found[label] = {"goal": goals[label]} | _compared(label, build, others, options.rounds, options.steps)
+        found[label] |= {"peak_mb": {way: _peak_of_own_process(label, way) for way in (OURS, *others)}}
         print(f"{label}: {found[label]}", file=sys.stderr)
     print(json.dumps({"benchmark": name, "n": options.rounds, "threads": 1, "step": found}))
 
 
-def _compared(label: str, build: Build, rounds: int, steps: int) -> dict[str, Any]:
-    """Public over ours, per round, after a round that warms up."""
-    ways = {way: build(label, way == "public") for way in WAYS}
+def _compared(label: str, build: Build, others: Sequence[str], rounds: int, steps: int) -> dict[str, Any]:
+    """Others over ours, per round, after a round that warms up: median, least and most."""
+    ways = {way: build(label, way) for way in (OURS, *others)}
     spent: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
             seconds = statistics.fmean(_seconds(way) for _ in range(steps))
             if turn:
                 spent[name].append(seconds)
-    ratios = sorted(public / ours for public, ours in zip(spent["public"], spent["ours"], strict=True))
-    medians = {f"{way}_ms": round(1e3 * statistics.median(values), 1) for way, values in spent.items()}
-    return {"ratio": round(statistics.median(ratios), 2), "low": round(ratios[0], 2), "high": round(ratios[-1], 2), **medians}
+    ratios = {way: sorted(other / ours for other, ours in zip(spent[way], spent[OURS], strict=True)) for way in others}
+    found = {way: [round(fact, 2) for fact in (statistics.median(all_), all_[0], all_[-1])] for way, all_ in ratios.items()}
+    return {"ratio": found, "ms": {way: round(1e3 * statistics.median(values), 1) for way, values in spent.items()}}
 
 
 def _seconds(way: Way) -> float:
