@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from georelay.batches.streams import Batch
-from georelay.methods.stdasegnet import StDaSegNetMethod
+from georelay.methods.stdasegnet import STYLES, StDaSegNetMethod
 from georelay.models.decoders.segformer import SegformerDecoder
 
 Maps = list[Tensor]
@@ -144,14 +144,12 @@ class PlainStep:
         heads, weights = self.student.decoders, self.options["class_weights"]
         of_source = parted(self.student.neck, seen["ss"], seen["st"])
         of_target = parted(self.student.neck, seen["ts"], seen["tt"])
+        logits = [[read(heads[style], maps) for style, maps in zip(STYLES, pair, strict=True)] for pair in (of_source, of_target)]
         answers = self._answers(target.image, of_target)
         label, sure = self._pseudo(answers.detach())
         true, told = (
-            [
-                self._error(read(heads[style], maps), target_of, weights[style], pixels)
-                for style, maps in zip(("source", "target"), pair, strict=True)
-            ]
-            for pair, target_of, pixels in ((of_source, source.label, None), (of_target, label, sure))
+            [self._error(found, goal, weights[style], pixels) for style, found in zip(STYLES, pair, strict=True)]
+            for pair, goal, pixels in zip(logits, (source.label, label), (None, sure), strict=True)
         )
         wanted = [
             self._judged(style, spread(seen[key][-1]), 1.0, source.image) for style, key in (("source", "ts"), ("target", "st"))
