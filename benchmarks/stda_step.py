@@ -1,10 +1,11 @@
 """An ST-DASegNet step as we arrange it against the same step arranged otherwise: same networks, batch and mathematics.
 
-Ours: averages answer without a graph, from the students' own maps; channels-last memory where it pays; one fused optimiser for students
-and one for discriminators. Public, as the code of its authors: answers keep their graph; plain memory order; seven
-optimisers as torch has them by default. Naive: besides, the backbones see the images anew for the averages and anew for
-the discriminators. Before anything is timed, three steps in double precision must give the same losses. Whole steps in
-turns within one process; peak memory from a process of each. The last line is one JSON object.
+Ours: averages answer without a graph, from the students' own maps; channels-last memory where it pays; SegFormer's head
+mixes levels before it enlarges them; one fused optimiser for students and one for discriminators. Public, as the code of
+its authors: answers keep their graph; plain memory order; seven optimisers as torch has them by default. Naive: besides,
+the backbones see the images anew for the averages and anew for the discriminators. Before anything is timed, three steps
+in double precision must give the same losses. Whole steps in turns within one process; peak memory from a process of
+each. The last line is one JSON object.
 """
 
 from __future__ import annotations
