@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from georelay.methods.base import Batches
 from georelay.methods.stdasegnet import StDaSegNetMethod
 from georelay.models.student import build_backbone
 from georelay.models.weights import save_weights
+from georelay.train.distributed import World
+from georelay.train.optimizer import Optimisers
 from georelay.train.run import build_method
 from invented import MODEL, InventedStore, make_plan
 
@@ -99,6 +102,21 @@ def test_who_answers(teacher: str, names: set[str]) -> None:
 def test_averages_with_statistics_of_their_own_answer_in_training_mode() -> None:
     for own in (True, False):
         assert build(own_buffers=own).answering["source"].network.training == own  # type: ignore[union-attr]
+
+
+def test_the_adapted_copy_has_the_students_weights_and_meets_the_target_alone() -> None:
+    method = build(tested="adapted")
+    fresh, given = deepcopy(method.student), batches(method)
+    updater = Optimisers(method.parameter_groups(), method.plan["settings"]["train"], torch.device("cpu"), World(0, 1, 0))
+    method.step([given], 0, updater)
+    for mine, theirs in zip(method.exported.parameters(), method.student.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    fresh.load_state_dict(dict(method.student.named_parameters()), strict=False)
+    with torch.no_grad():
+        fresh(given["target"].image)
+    found, seen, mixed = (dict(network.named_buffers()) for network in (method.exported, fresh, method.student))
+    assert all(torch.equal(found[name], value) for name, value in seen.items())
+    assert not any(torch.equal(found[name], value) for name, value in mixed.items() if name.endswith("running_mean"))
 
 
 def test_a_neck_beside_its_own_is_refused() -> None:

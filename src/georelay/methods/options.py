@@ -181,6 +181,9 @@ class StDaSegNet(Strict):
     decay: float = Field(ge=0, lt=1, description="of the averages")
     head_rate: float = Field(gt=0, description="learning rate of the decoders, as a multiple")
     decay_norms: bool = Field(description="weight decay for the backbones' norms too")
+    tested: Literal["student", "adapted"] = Field(
+        description="what is scored: the students, or (ours) their copy with the target's BatchNorm statistics alone"
+    )
 
 
 @dataclass(frozen=True)

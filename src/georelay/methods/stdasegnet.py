@@ -79,6 +79,12 @@ class StDaSegNetMethod(Method):
         judged = STYLES if self.options["adversarial_weight"] else ()
         self.discriminators = nn.ModuleDict({style: Discriminator(*shape) for style in judged})
         self.answering = nn.ModuleDict(self._averages() if self.options["pseudo_weight"] else {})
+        self.adapted = Average(student, 0.0, buffers=False) if self.options["tested"] == "adapted" else None
+
+    @property
+    def exported(self) -> Any:
+        """The students, or their copy that meets the target alone, as AdaBN has it."""
+        return self.student if self.adapted is None else self.adapted.network
 
     @classmethod
     def build_student(cls, plan: Mapping[str, Any]) -> TwoStyles:
@@ -134,6 +140,7 @@ class StDaSegNetMethod(Method):
             losses.append(loss)
             looks.append(seen)
         updater.apply("main")
+        self._adapt(parts, step, updater)
         self.discriminators.requires_grad_(True)
         found = mean_losses(losses)
         if not self.discriminators:
@@ -222,6 +229,16 @@ class StDaSegNetMethod(Method):
         real, fake = judge(torch.cat(pair)).split([len(shares) for shares in pair])
         facts = (seen.size_yx, weight)
         return adversarial_loss(real, True, *facts) + adversarial_loss(fake, False, *facts)
+
+    @torch.no_grad()
+    def _adapt(self, parts: Sequence[Batches], step: int, updater: Updater) -> None:
+        """The copy takes the students' weights and has a look at the target."""
+        if self.adapted is None:
+            return
+        self.adapted.update(self.student, step)
+        with updater.autocast():
+            for batches in parts:
+                self.adapted.network(batches["target"].image)
 
     def _follow(self, step: int) -> None:
         """Averages go after what the students have become; at step 0 they are as they started."""
