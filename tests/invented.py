@@ -310,5 +310,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "unlabelled": False,
         "divide_by": "counted",
         "decay_norms": False,
+        "tested": "student",
     },
 }

@@ -46,6 +46,7 @@ AS_RECORDED = {
     "decay": 0.999,
     "head_rate": 2.0,
     "decay_norms": True,
+    "tested": "student",
 }
 DISCRIMINATOR = {f"{place}.conv.": f"convs.{place}." for place in range(3)} | {"3.": "convs.3."}
 PARTS: dict[str, tuple[str, dict[str, str]]] = {
