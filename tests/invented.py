@@ -269,6 +269,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "decay": 0.99,
         "head_rate": 1.0,
         "decay_norms": True,
+        "tested": "student",
     },
     "fixmatch": CONSISTENCY,
     "unimatch": CONSISTENCY | {"dropout": 0.5},
@@ -310,6 +311,5 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "unlabelled": False,
         "divide_by": "counted",
         "decay_norms": False,
-        "tested": "student",
     },
 }
