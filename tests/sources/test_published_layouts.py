@@ -103,7 +103,7 @@ def make_workshop(folder: Path, name: str) -> Workshop:
     tasks = {task: values["tasks"][task] | {"tile": TILE, "stride": TILE} for task in (f"{name}-tiles", f"{name}-scenes")}
     row = {"study": "own", "method": "supervised", "task": f"{name}-tiles", "why": "a test", "set": {"labels": "50%"}}
     values |= {"sources": {name: values["sources"][name]}, "tasks": tasks, "teachers": {}, "experiments": {"own": row}}
-    values["reference"]["studies"] = ["own"]
+    values["reference"]["studies"], values["compare"]["gaps"] = ["own"], {}
     lists = {"sources": [name], "tasks": list(tasks), "studies": ["own"], "experiments": ["own"]}
     values["active"] = lists | {"teachers": [], "features": {}, "seeds": [0]}
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
