@@ -67,3 +67,9 @@ def test_no_share_is_drawn_of_tiles_without_labels() -> None:
     figure = draw_curves("s", {"s-a": [history(sure=0.0, right=0.0)], "s-b": [history(sure=0.5, right=0.3)]})
     assert [len(axes.lines) for axes in figure.axes[2:]] == [2, 1]
     assert titles(draw_curves("s", {"s-a": [history(sure=0.0, right=0.0)]}))[2:] == [TITLES["sure"]]
+
+
+def test_axes_that_share_a_scale_show_all_that_is_drawn_on_any() -> None:
+    runs = {f"s-{index}": [history(loss=1.0 if index < 6 else 30.0)] for index in range(8)}
+    bottom, top = next(axes for axes in draw_curves("s", runs).axes if "loss" in axes.get_title(loc="left")).get_ylim()
+    assert bottom < 1.0 and top > 30.0

@@ -97,6 +97,8 @@ def draw_curves(
             if first.setdefault(measure.column, axes) is not axes:
                 axes.sharey(first[measure.column])
         _name_curves(part)
+    for axes in first.values():
+        axes.autoscale(axis="y")  # over all that share it: `sharey` alone takes over the first one's limits
     return figure
 
 
