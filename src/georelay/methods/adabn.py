@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-
 from georelay.methods.base import Batches, Losses, Updater
 from georelay.methods.supervised import SupervisedMethod
-from georelay.models.ema import Average
+from georelay.models.ema import Adapted
 
 
 class AdaBnMethod(SupervisedMethod):
@@ -19,7 +17,7 @@ class AdaBnMethod(SupervisedMethod):
 
     def __init__(self, plan: Mapping[str, Any], student: Any) -> None:
         super().__init__(plan, student)
-        self.adapted = Average(student, 0.0, buffers=False)
+        self.adapted = Adapted(student)
 
     @property
     def exported(self) -> Any:
@@ -29,8 +27,6 @@ class AdaBnMethod(SupervisedMethod):
     def step(self, parts: Sequence[Batches], step: int, updater: Updater) -> Losses:
         """A step of the student, then a look of the copy at the target."""
         losses = super().step(parts, step, updater)
-        self.adapted.update(self.student, step)
-        with torch.no_grad(), updater.autocast():
-            for batches in parts:
-                self.adapted.network(batches["target"].image)
+        with updater.autocast():
+            self.adapted.meet(self.student, step, (batches["target"].image for batches in parts))
         return losses

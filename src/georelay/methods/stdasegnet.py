@@ -21,7 +21,7 @@ from georelay.models.adversary import Discriminator, adversarial_loss, spatial_s
 from georelay.models.consistency import share_of
 from georelay.models.decoders.blocks import Decoder
 from georelay.models.disentangle import DisentanglingNeck
-from georelay.models.ema import Average
+from georelay.models.ema import Adapted, Average
 from georelay.models.losses import cross_entropy
 from georelay.models.pseudo import PseudoLabels, weighted_pseudo_labels
 from georelay.models.student import build_backbone, build_head, full_size
@@ -79,7 +79,7 @@ class StDaSegNetMethod(Method):
         judged = STYLES if self.options["adversarial_weight"] else ()
         self.discriminators = nn.ModuleDict({style: Discriminator(*shape) for style in judged})
         self.answering = nn.ModuleDict(self._averages() if self.options["pseudo_weight"] else {})
-        self.adapted = Average(student, 0.0, buffers=False) if self.options["tested"] == "adapted" else None
+        self.adapted = Adapted(student) if self.options["tested"] == "adapted" else None
 
     @property
     def exported(self) -> Any:
@@ -140,7 +140,9 @@ class StDaSegNetMethod(Method):
             losses.append(loss)
             looks.append(seen)
         updater.apply("main")
-        self._adapt(parts, step, updater)
+        if self.adapted is not None:
+            with updater.autocast():
+                self.adapted.meet(self.student, step, (batches["target"].image for batches in parts))
         self.discriminators.requires_grad_(True)
         found = mean_losses(losses)
         if not self.discriminators:
@@ -229,16 +231,6 @@ class StDaSegNetMethod(Method):
         real, fake = judge(torch.cat(pair)).split([len(shares) for shares in pair])
         facts = (seen.size_yx, weight)
         return adversarial_loss(real, True, *facts) + adversarial_loss(fake, False, *facts)
-
-    @torch.no_grad()
-    def _adapt(self, parts: Sequence[Batches], step: int, updater: Updater) -> None:
-        """The copy takes the students' weights and has a look at the target."""
-        if self.adapted is None:
-            return
-        self.adapted.update(self.student, step)
-        with updater.autocast():
-            for batches in parts:
-                self.adapted.network(batches["target"].image)
 
     def _follow(self, step: int) -> None:
         """Averages go after what the students have become; at step 0 they are as they started."""

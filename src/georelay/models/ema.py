@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
@@ -38,3 +39,17 @@ class Average(nn.Module):
     def _followed(self, network: nn.Module) -> list[Tensor]:
         parameters = [parameter.data for parameter in network.parameters()]
         return [*parameters, *network.buffers()] if self.buffered else parameters
+
+
+class Adapted(Average):
+    """A copy with the network's very weights, whose BatchNorm statistics know nothing but what it is shown (AdaBN)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network, 0.0, buffers=False)
+
+    @torch.no_grad()
+    def meet(self, network: nn.Module, step: int, images: Iterable[Tensor]) -> None:
+        """Take the network's weights after optimiser step `step`, and look at images."""
+        self.update(network, step)
+        for image in images:
+            self.network(image)
