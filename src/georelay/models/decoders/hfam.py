@@ -8,7 +8,7 @@ finest grid. With P_l = unit1x1(C_l), U = F_(l+1) enlarged to level l and F_L = 
     F_l = P_l + W(U, D_l),  D_l = conv3x3([R1 P_l; R2 U]);  A_l = unit3x3(F_l), A_L = F_L;  G = unit3x3([A_l enlarged])
 
 Every kind of alignment starts as the plain sum F_l = P_l + U, and parameters that only one kind has take no numbers
-from the generator that others would have got: ablations start from the same function.
+from the generator that others would have got: ablations start from the same function, but for a warp's rounding.
 """
 
 from __future__ import annotations
@@ -121,9 +121,9 @@ class DeformableSum(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """The fused level."""
-        found = self.offset(fine, coarse).float()
-        offset, mask = found.split([2 * KERNEL * KERNEL, KERNEL * KERNEL], dim=1)
-        moved = self.operator(coarse.float(), offset, self.weight, padding=KERNEL // 2, mask=2 * mask.sigmoid())
+        wide = torch.promote_types(coarse.dtype, torch.float32)  # as in `warp`
+        offset, mask = self.offset(fine, coarse).to(wide).split([2 * KERNEL * KERNEL, KERNEL * KERNEL], dim=1)
+        moved = self.operator(coarse.to(wide), offset, self.weight, padding=KERNEL // 2, mask=2 * mask.sigmoid())
         return fine + moved.to(coarse.dtype)
 
 
