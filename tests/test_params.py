@@ -210,6 +210,8 @@ LESSON = {"task": "corpus", "method": "pretext", "seed": 0, "set": {"targets": [
         (("teachers", "attributes"), "tapz", [1], "teachers.attributes.tapz: unknown key", 'did you mean "taps"?'),
         (("teachers", "attributes", "taught"), "sed", 1, "teachers.attributes.taught.sed: unknown key", 'did you mean "seed"?'),
         (("teachers", "attributes"), "taps", [], "teachers.attributes.taps", "at least 1"),
+        (("teachers", "attributes"), "taps", ["aligned-x"], "teachers.attributes.taps.0: ", "decoder, logits, or aligned-0"),
+        (("teachers", "attributes"), "taps", [-1], "teachers.attributes.taps.0: ", "must be the number of a block"),
         (("teachers", "attributes"), "normed", [3], "teachers.attributes.normed: tap 3 is not among the taps", ""),
         (("teachers", "attributes", "taught"), "task", "corpos", 'attributes.taught.task: unknown task "corpos"', "corpus"),
         (("teachers", "attributes", "taught"), "method", "pretexts", 'taught.method: unknown method "pretexts"', "pretext"),
