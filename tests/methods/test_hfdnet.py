@@ -305,6 +305,12 @@ def test_what_is_hallucinated_starts_without_a_say(at: str) -> None:
     given = batches(ours)
     image = given["labelled"].image
     assert torch.equal(ours.student(image), plain.student(image))
+    for method in (ours, plain):
+        method.loss(given, 0).parts["cross_entropy"].backward()
+    theirs = dict(plain.student.named_parameters())
+    same = [torch.equal(parameter.grad, theirs[key].grad) for key, parameter in ours.student.named_parameters() if key in theirs]
+    assert len(same) == len(theirs) and all(same)
+    ours.zero_grad()
     seen, _ = walk(plain.student, image, at)
     told, _ = ours.student.told(image)
     for psi, map_, other in zip(ours.student.psi, seen, told, strict=True):
