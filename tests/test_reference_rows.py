@@ -15,7 +15,7 @@ from georelay.files import read_json, write_json
 from georelay.params import load_params
 from georelay.plan import card_path, make_plan, plan_path, row_key, run_fingerprint, write_plans
 from georelay.reading import load_yaml
-from georelay.rows import resolve, rows, seeds_of, studies
+from georelay.rows import bounds_of, resolve, rows, seeds_of, studies
 from georelay.settings import Params
 
 REPOSITORY = Path(__file__).parents[1]
@@ -35,6 +35,7 @@ def values() -> dict[str, Any]:
         "other": base | {"study": "ground"},
     }
     values["active"] |= {"experiments": ["base"], "studies": ["sky"]}
+    values["compare"]["gaps"] = {"sky": {"lower": "base", "upper": "child"}}
     values["reference"] = {"studies": ["sky"], "seeds": [3, 4], "times": 1.5}
     return values
 
@@ -71,6 +72,13 @@ def test_a_reference_has_seeds_of_its_own(values: dict[str, Any], tmp_path: Path
     params = loaded(values, tmp_path)
     assert seeds_of(params, "sky-reference") == [3, 4]
     assert seeds_of(params, "sky") == params.active.seeds
+
+
+def test_bounds_of_a_reference_are_its_own_rows(values: dict[str, Any], tmp_path: Path) -> None:
+    params = loaded(values, tmp_path)
+    assert bounds_of(params, "sky") == ("base", "child")
+    assert bounds_of(params, "sky-reference") == ("base-reference", "child-reference")
+    assert bounds_of(params, "ground") is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from georelay.plan import (
 )
 from georelay.reading import PARAMS, lookup
 from georelay.reference import reference_name
-from georelay.rows import resolve, resolve_teacher, rows, seeds_of, teacher_row
+from georelay.rows import bounds_of, resolve, resolve_teacher, rows, seeds_of, teacher_row
 from georelay.settings import Params, Row
 from georelay.stage import Stage, run_stage, say
 
@@ -188,7 +188,8 @@ def compare(arguments: argparse.Namespace) -> None:
         from georelay.report.tables import compare_study
 
         settings = params.compare
-        compare_study(study, table[study], seeds, ROOT, resamples=settings.resamples, seed=settings.seed)
+        sampling = {"resamples": settings.resamples, "seed": settings.seed}
+        compare_study(study, table[study], seeds, ROOT, **sampling, bounds=bounds_of(params, study))
         draw_study(study, table[study], seeds, ROOT, scenes=settings.scenes)
 
     run_stage(Stage("compare", study, compute))
@@ -215,7 +216,9 @@ def report(arguments: argparse.Namespace) -> None:
     def compute() -> None:
         from georelay.report.html import write_report
 
-        write_report(_active_studies(params), params.active.seeds, ROOT)
+        studies = _active_studies(params)
+        bounds = {study: found for study in studies if (found := bounds_of(params, study))}
+        write_report(studies, params.active.seeds, ROOT, bounds)
 
     run_stage(Stage("report", "", compute))
 

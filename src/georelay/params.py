@@ -31,11 +31,14 @@ def load_params(path: Path = PARAMS) -> Params:
             _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
-    studies = dict.fromkeys(resolve(params, name).study for name in params.experiments)
+    studies: dict[str, dict[str, None]] = {}
+    for name in params.experiments:
+        studies.setdefault(resolve(params, name).study, {})[name] = None
     for name in params.teachers:
         teacher_row(params, name)
     for name in params.reference.studies:
         lookup(studies, name, f"{PARAMS}: reference.studies", "study")
+    _check_gaps(params, studies)
     _check_active(params, studies)
     return params
 
@@ -100,6 +103,20 @@ def _check_endings(params: Params) -> None:
             if plain_name(given) != given:
                 hint = "choose another: that is what the published form of a row or study is called"
                 raise UserError(f"no name of yours may end in {ENDING}", f"{PARAMS}: experiments.{name}{key}", hint)
+
+
+def _check_gaps(params: Params, studies: Mapping[str, Mapping[str, Any]]) -> None:
+    """The bounds of a study are two of its rows."""
+    for study, gap in params.compare.gaps.items():
+        where = f"{PARAMS}: compare.gaps.{study}"
+        members = lookup(studies, study, where, "study")
+        for key, name in (("lower", gap.lower), ("upper", gap.upper)):
+            if name in params.experiments and name not in members:
+                hint = f"name one of {', '.join(members)}"
+                raise UserError(f"{name} stands in study {resolve(params, name).study}", f"{where}.{key}", hint)
+            lookup(members, name, f"{where}.{key}", "experiment")
+        if gap.lower == gap.upper:
+            raise UserError(f"{gap.lower} is the lower bound already", f"{where}.upper", "name the row that it is held against")
 
 
 def _check_active(params: Params, studies: Mapping[str, Any]) -> None:

@@ -182,6 +182,15 @@ def studies(params: Params) -> dict[str, list[str]]:
     return table
 
 
+def bounds_of(params: Params, study: str) -> tuple[str, str] | None:
+    """Lower and upper bound of a study by the names they have there, if params.yaml names any."""
+    gap = params.compare.gaps.get(plain_name(study))
+    if gap is None:
+        return None
+    named = str if plain_name(study) == study else reference_name
+    return named(gap.lower), named(gap.upper)
+
+
 def seeds_of(params: Params, study: str) -> list[int]:
     """The seeds that the rows of a study are run with."""
     return (params.active if plain_name(study) == study else params.reference).seeds

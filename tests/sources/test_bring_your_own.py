@@ -25,6 +25,7 @@ def make_workshop(folder: Path, gsd: float | None) -> Workshop:
     values["defaults"]["train"] |= TRAINING | {"steps": 2, "evaluate_every": 1}
     values["defaults"]["model"] |= STUDENT
     values["reference"]["studies"] = ["own"]
+    values["compare"]["gaps"] = {}
     values |= {"sources": {NAME: source | {"gsd": gsd}}, "teachers": {}}
     values["tasks"] = {NAME: task | {"tile": SIDE, "stride": SIDE, "split": {"rule": "scene", "buffer": 100.0}}}
     values["experiments"] = {"own": {"study": "own", "method": "supervised", "task": NAME, "why": "a test"}}

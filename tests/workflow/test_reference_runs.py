@@ -31,6 +31,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def keep_one_row(path: Path) -> None:
     values = load_yaml(path)
     values["experiments"] = {ROW: values["experiments"][ROW]}
+    values["compare"]["gaps"] = {}
     values["active"] |= {"experiments": [ROW], "teachers": [], "features": {}, "tasks": ["clouds"], "sources": ["clouds"]}
     values["reference"] = {"studies": ["clouds"], "seeds": list(SEEDS), "times": 1}
     path.write_text(yaml.safe_dump(values, sort_keys=False))

@@ -16,7 +16,8 @@ rule compare:
         mem_mb=1000,
     params:
         digest=rule_digest(PARAMS, "compare"),
-        settings=PARAMS.compare.model_dump(),
+        settings=PARAMS.compare.model_dump(exclude={"gaps"}),
+        bounds=lambda wildcards: list(parameters.bounds_of(PARAMS, wildcards.study) or ()),
         rows=lambda wildcards: row_texts(wildcards.study),
     shell:
         "georelay compare {wildcards.study}"

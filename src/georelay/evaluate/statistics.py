@@ -11,6 +11,15 @@ intervals err on the wide side where there are few scenes. With one seed the int
 paired t-test over seeds, two-sided. mIoU and the IoU of every class come from the same samples; a sample whose scenes hold
 nothing of a class has no IoU of it and is left out there. Plain numpy: scipy.stats takes longer to import than all of this
 to run.
+
+The share of a gap that a row closes is a ratio of two such differences, (row - lower) / (upper - lower), each a mean over
+seeds: gaps of single seeds may be near zero, and a mean of ratios would be all theirs. No t interval is that of a ratio,
+but Fieller's theorem needs none: a share s is in the interval when row - lower - s (upper - lower) may be zero, and that is
+a difference like any other, with the stretched samples above. Where upper - lower > 0 in a sample, it is at most zero there
+just when s is at least that sample's own ratio. So the interval's ends are quantiles of the samples' ratios, numerator and
+denominator from the same draw; samples without a gap count as beyond both ends, which is on the wide side. Where those
+are more than the interval leaves out, upper - lower may itself be zero: the interval has no ends, and there is no gap.
+In a simulation with a true share of a half this covered 93 to 100 % for 2 to 5 seeds; without the stretch, 48 to 92 % for 2.
 """
 
 from __future__ import annotations
@@ -47,7 +56,18 @@ class Difference:
     p: float
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a row closes of the gap between two bounds, 1 all of it; without a gap it is NaN, from -inf to inf."""
+
+    seeds: tuple[int, ...]
+    mean: float
+    low: float
+    high: float
+
+
 NO_DIFFERENCE = Difference((), math.nan, math.nan, math.nan, math.nan)
+NO_SHARE = Share((), math.nan, math.nan, math.nan)
 
 
 def summarise(values: list[float]) -> Summary:
@@ -71,32 +91,69 @@ def paired_differences(
     if not seeds:
         return (NO_DIFFERENCE,)
     pair = np.stack([[child[s], parent[s]] for s in seeds])  # [seed, row, scene, truth, predicted]
-    exact = _differences_by_seed(pair.sum(2))
-    samples = _bootstrap(pair, resamples, np.random.default_rng(seed))
+    (exact,) = _differences_by_seed(pair.sum(2))
+    (samples,) = _bootstrap(pair, resamples, np.random.default_rng(seed))
     return tuple(
         Difference(seeds, float(by_seed.mean()), *_interval(drawn), paired_t_test(by_seed))
         for by_seed, drawn in zip(exact, samples, strict=True)
     )
 
 
-def _differences_by_seed(pooled: np.ndarray) -> np.ndarray:
-    """From confusions [..., seed, row, truth, predicted] to [score, ..., seed]: mIoU, then each class."""
+def gap_shares(
+    row: Mapping[int, np.ndarray], lower: Mapping[int, np.ndarray], upper: Mapping[int, np.ndarray], resamples: int, seed: int
+) -> tuple[Share, ...]:
+    """What a row closes of the gap in mIoU, then in the IoU of each class, over the seeds that all three have."""
+    seeds = tuple(sorted(set(row) & set(lower) & set(upper)))
+    if not seeds:
+        return (NO_SHARE,)
+    three = np.stack([[row[s], upper[s], lower[s]] for s in seeds])
+    exact = _differences_by_seed(three.sum(2))
+    samples = _bootstrap(three, resamples, np.random.default_rng(seed))
+    return tuple(_share(seeds, *parts) for parts in zip(*exact, *samples, strict=True))
+
+
+def _share(seeds: tuple[int, ...], gain: np.ndarray, gap: np.ndarray, gains: np.ndarray, gaps: np.ndarray) -> Share:
+    """From differences to the lower bound by seed, the row's and the upper bound's, and their samples."""
+    closed, whole = float(gain.mean()), float(gap.mean())
+    kept = np.isfinite(gains) & np.isfinite(gaps)
+    if math.isnan(closed) or math.isnan(whole) or not kept.any():
+        return Share(seeds, math.nan, math.nan, math.nan)
+    low, high = _share_interval(gains[kept], gaps[kept])
+    if whole <= 0 or math.isinf(low) or math.isinf(high):
+        return Share(seeds, math.nan, -math.inf, math.inf)
+    return Share(seeds, closed / whole, low, high)
+
+
+def _share_interval(gains: np.ndarray, gaps: np.ndarray) -> tuple[float, float]:
+    beyond = np.full(gaps.shape, math.inf)
+    shares = np.divide(gains, gaps, out=beyond, where=gaps > 0)
+    low = np.quantile(np.where(gaps > 0, shares, -math.inf), (1 - LEVEL) / 2, method="lower")  # nothing lies between infinities
+    high = np.quantile(shares, (1 + LEVEL) / 2, method="higher")
+    return float(low), float(high)
+
+
+def _differences_by_seed(pooled: np.ndarray) -> list[np.ndarray]:
+    """From confusions [..., seed, row, truth, predicted] to [score, ..., seed], mIoU and classes: each row minus the last."""
     classes = class_iou(pooled)
     scores = np.stack([mean_present(classes), *np.moveaxis(classes, -1, 0)])
-    return np.asarray(scores[..., 0] - scores[..., 1])
+    return [scores[..., row] - scores[..., -1] for row in range(scores.shape[-1] - 1)]
 
 
-def _bootstrap(pair: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """Samples [score, sample] of the mean differences over seeds and scenes together."""
-    seeds, rows, scenes, *matrix = pair.shape
+def _bootstrap(stack: np.ndarray, resamples: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """Samples [score, sample] of the mean differences over seeds and scenes together: of every row to the last."""
+    seeds, rows, scenes, *matrix = stack.shape
     weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
-    cells = np.moveaxis(pair, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
+    cells = np.moveaxis(stack, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
     pooled = (weights @ cells).reshape(resamples, seeds, rows, *matrix)
-    by_seed = _differences_by_seed(pooled)
     places = generator.integers(0, seeds, (resamples, seeds))
+    return [_mean_over_seeds(by_seed, places) for by_seed in _differences_by_seed(pooled)]
+
+
+def _mean_over_seeds(by_seed: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Of samples [score, sample, seed], each with its draw of seeds, stretched."""
     drawn = np.take_along_axis(by_seed, places[None], axis=2).mean(2)
     centre = by_seed.mean(2)
-    return np.asarray(centre + _stretch(seeds) * (drawn - centre))
+    return np.asarray(centre + _stretch(by_seed.shape[2]) * (drawn - centre))
 
 
 def _stretch(seeds: int) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from georelay.reference import plain_name
+from georelay.report.closed import TITLE, Ends, draw_shares, shares_inches
 from georelay.report.efficiency import Curve, draw_label_curve, finish_label_axes
 
 if TYPE_CHECKING:
@@ -73,16 +74,24 @@ def _columns(text: str) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in reader.fieldnames or ()}
 
 
-def draw_curves(study: str, histories: Mapping[str, Sequence[History]], efficiency: Mapping[str, Curve] = {}) -> Figure:
-    """Scores by the share of labels where rows differ in it; then each row's runs, of many rows a few at a time."""
+def draw_curves(
+    study: str,
+    histories: Mapping[str, Sequence[History]],
+    efficiency: Mapping[str, Curve] = {},
+    shares: Mapping[str, Ends] = {},
+) -> Figure:
+    """Shares of the gap, and scores by the share of labels, where rows have them; then each row's runs, a few at a time."""
     bands = list(_bands(study, histories))
-    heights = [CURVES_INCHES[1]] * bool(efficiency) + [band.inches for band in bands]
+    tops = [shares_inches(shares)] * bool(shares) + [CURVES_INCHES[1]] * bool(efficiency)
+    heights = tops + [band.inches for band in bands]
     figure = blank_figure(CURVES_INCHES[0], sum(heights))
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    if shares:
+        _draw_gap(parts[0], shares, study)
     if efficiency:
-        _draw_efficiency(parts[0], efficiency, study)
+        _draw_efficiency(parts[len(tops) - 1], efficiency, study)
     first: dict[str, Axes] = {}
-    for part, band in zip(parts[bool(efficiency) :], bands, strict=True):
+    for part, band in zip(parts[len(tops) :], bands, strict=True):
         for axes, measure in zip(part.subplots(1, len(band.measures), squeeze=False)[0], band.measures, strict=True):
             _draw_measure(axes, measure, histories, band.styles)
             if first.setdefault(measure.column, axes) is not axes:
@@ -119,6 +128,13 @@ def _draw_measure(
     _finish_axes(axes, measure.title)
     if measure.logarithmic:
         axes.set_yscale("log")
+
+
+def _draw_gap(part: SubFigure, shares: Mapping[str, Ends], study: str) -> None:
+    axes = part.subplots()
+    draw_shares(axes, shares, [short_name(name, study) for name in shares])
+    _finish_axes(axes, f"{TITLE}, mIoU on test scenes, with its 95 % interval")
+    axes.set_xlabel("percent: 0 is the lower bound, 100 the upper", fontsize=9)
 
 
 def _draw_efficiency(part: SubFigure, efficiency: Mapping[str, Curve], study: str) -> None:

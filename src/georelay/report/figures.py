@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from georelay.files import replacing
+from georelay.report.closed import drawn_shares, read_shares
 from georelay.report.curves import blank_figure, draw_curves, read_histories, short_name
 from georelay.report.efficiency import label_curves
 from georelay.report.maps import WRONG, Panel, PanelScene, RowMap, read_panel, scale_bar
-from georelay.report.tables import Row, families, points
+from georelay.report.tables import Row, families, points, read_table, table_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +33,12 @@ def figure_path(study: str, kind: str, root: Path) -> Path:
 
 
 def draw_study(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, *, scenes: int) -> None:
-    """Write the learning curves and the map panel of a study."""
+    """Write the learning curves and the map panel of a study; what its table says of a gap stands above the curves."""
     names = [row["experiment"] for _, row in families(rows)]
     histories = {name: read_histories(name, seeds, root) for name in names}
     efficiency = label_curves([row for _, row in families(rows)], seeds, root)
-    _save(draw_curves(study, histories, efficiency), figure_path(study, "curves", root))
+    shares = drawn_shares(read_shares(read_table(study, root))) if table_path(study, root).is_file() else {}
+    _save(draw_curves(study, histories, efficiency, shares), figure_path(study, "curves", root))
     panel = read_panel(_for_maps(rows), seeds, root, scenes)
     _save(_panel(study, panel) if panel else _nothing(), figure_path(study, "panel", root))
 

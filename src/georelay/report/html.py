@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from georelay.files import write_text
+from georelay.report import closed
 from georelay.report.curves import BINS
 from georelay.report.figures import figure_path
 from georelay.report.page import figure, interval_picture, items, navigation, page, section, table, verdict
@@ -32,16 +33,21 @@ from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt
 
 TITLE = "georelay: what each part is worth"
+GAP_SHOWN = "Each row's share of the gap closed in mIoU with its interval, beside lines at 0 and 100 %. "
+GAP_SIGNS = (
+    "On top, the share of the gap closed: a dot is filled where its interval leaves zero out; an interval may go on beyond "
+    "the axes. Below: "
+)
 Studies = Mapping[str, Sequence[Row]]
 
 
-def write_report(studies: Studies, seeds: Sequence[int], root: Path) -> None:
+def write_report(studies: Studies, seeds: Sequence[int], root: Path, bounds: Mapping[str, closed.Bounds] = {}) -> None:
     """Write results/report.html from tables, figures, scores and plans."""
     tables = {study: read_table(study, root) if table_path(study, root).is_file() else [] for study in studies}
     plans = read_plans([row["experiment"] for rows in studies.values() for row in rows], root)
     sections = [
         _summary(studies, tables, seeds),
-        *(_study(study, studies[study], tables[study], seeds, root) for study in studies),
+        *(_study(study, bounds.get(study), tables[study], seeds, root) for study in studies),
         _provenance(studies, plans, seeds, root),
         _limits(plans, seeds, root),
     ]
@@ -112,7 +118,7 @@ def _verdict_cells(line: Mapping[str, Any], reach: float) -> list[str]:
     return [f"{escape(line['row'])}{asked}", *numbers, str(line["n"])]
 
 
-def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: Sequence[int], root: Path) -> str:
+def _study(study: str, bounds: closed.Bounds | None, lines: list[dict[str, Any]], seeds: Sequence[int], root: Path) -> str:
     if not lines:
         return section(
             f"study-{study}", f"Study {study}", f"<p>No table yet: run <code>georelay compare {escape(study)}</code>.</p>"
@@ -131,12 +137,22 @@ def _study(study: str, rows: Sequence[Row], lines: list[dict[str, Any]], seeds: 
         about,
         _study_table(study, lines),
         items([f"{escape(line['row'])}: {escape(line['note'])}" for line in lines if line["note"]]),
+        _closed(lines, bounds) if bounds else "",
         f"<details><summary>IoU per class, macro F1, overall accuracy, kappa</summary>{per_class}</details>",
         f"<details><summary>IoU per class: difference to the parent row</summary><p>{CLASS_GAPS}</p>{changes}</details>"
         if changes
         else "",
-        *_figures(study, runs, root),
+        *_figures(study, runs, root, bool(closed.drawn_shares(closed.read_shares(lines)))),
     )
+
+
+def _closed(lines: Sequence[Mapping[str, Any]], bounds: closed.Bounds) -> str:
+    """The shares of the gap as the table of the study has them, or why there are none."""
+    if missing := closed.missing_bounds(bounds, [line["row"] for line in lines if line["n"]]):
+        return f"<p>{escape(missing)}</p>"
+    head, body = closed.share_table(closed.read_shares(lines), "<strong>{}</strong>".format)
+    shown = table("In percent of the gap", head, [[escape(row), *cells] for row, *cells in body]) if body else ""
+    return f"<h3>{closed.TITLE}</h3><p>{escape(closed.definition(bounds))}</p>{shown}"
 
 
 def _class_gaps(lines: Sequence[Mapping[str, Any]], runs: Mapping[str, Runs]) -> Iterator[tuple[list[str], list[list[str]]]]:
@@ -171,11 +187,13 @@ def _study_cells(line: Mapping[str, Any], depth: int, reach: float) -> list[str]
     return [name, *numbers, interval_picture(gap, low, high, reach), p_value(line["p"]), escape(line["why"])]
 
 
-def _figures(study: str, runs: Mapping[str, Mapping[int, Any]], root: Path) -> Iterator[str]:
+def _figures(study: str, runs: Mapping[str, Mapping[int, Any]], root: Path, gap: bool) -> Iterator[str]:
     yield "<h3>Learning curves</h3>"
     yield figure(
         figure_path(study, "curves", root),
+        f"{GAP_SHOWN if gap else ''}"
         f"Validation mIoU, training loss and pseudo-labels, if any, against the step, one line for each row of study {study}",
+        f"{GAP_SIGNS if gap else ''}"
         "Mean over seeds; the band is one standard deviation to each side. Validation tiles are no test tiles. "
         f"Pseudo-labels, where a row makes any, as means of 1/{BINS} of the steps: sure is what reaches the row's threshold, "
         "right what agrees with labels that nothing is learnt from.",

@@ -78,7 +78,8 @@ def _first_note(target: Path, numbers: str) -> str | None:
 
 
 def _measured(text: str) -> list[dict[str, str]]:
-    """The cells of a table that other words do not change; what stands behind them says the same of each class."""
+    """The cells of a table that other words do not change; what stands behind them says the same of each class
+    and of a gap."""
     kept = [name for name in COLUMNS if name != "why"]
     return [{name: line[name] for name in kept} for line in csv.DictReader(text.splitlines())]
 

@@ -2,6 +2,7 @@
 
 results/tables/<study>.csv holds fractions for programs (an empty cell is a number that does not exist); the .md beside
 it holds points (x 100) for people, with children under their parent, IoU per class and its differences, and the definitions.
+Both hold the share of the gap that a row closes where the study has bounds.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 
 from georelay.evaluate.confusion import DEFINITIONS, class_f1, class_iou, cohen_kappa, mean_iou, mean_present, overall_accuracy
 from georelay.evaluate.scores import Scores, read_scores
-from georelay.evaluate.statistics import NO_DIFFERENCE, Difference, Summary, paired_differences, summarise
+from georelay.evaluate.statistics import NO_DIFFERENCE, Difference, Share, Summary, gap_shares, paired_differences, summarise
 from georelay.files import write_text
+from georelay.report import closed
 
 COLUMNS = ("row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p", "note")
 GAP = ("difference", "low", "high")  # the same of each class follow in columns of their own: `difference <class>`, ...
@@ -45,15 +47,27 @@ class Line:
     difference: Difference
     classes: Mapping[str, Difference]
     notes: tuple[str, ...]
+    shares: Mapping[str, closed.Ends]
 
 
-def compare_study(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, *, resamples: int, seed: int) -> None:
+def compare_study(
+    study: str,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    root: Path,
+    *,
+    resamples: int,
+    seed: int,
+    bounds: closed.Bounds | None = None,
+) -> None:
     """Write results/tables/<study>.csv and .md from the scores of the study's runs."""
     runs = {row["experiment"]: read_runs(row["experiment"], seeds, root) for row in rows}
     lines = list(_lines(rows, runs, seeds, resamples, seed))
+    if bounds and not _missing(bounds, runs):
+        lines = [_judged(line, bounds, runs, resamples, seed) for line in lines]
     path = table_path(study, root)
     write_text(path, _csv(lines))
-    write_text(path.with_suffix(".md"), _markdown(study, lines, runs, seeds, resamples))
+    write_text(path.with_suffix(".md"), _markdown(study, lines, runs, seeds, resamples, bounds))
 
 
 def table_path(study: str, root: Path) -> Path:
@@ -91,7 +105,32 @@ def _lines(rows: Sequence[Row], runs: Mapping[str, Runs], seeds: Sequence[int], 
             difference, *each = paired_differences(_cells(own), _cells(runs[parent]), resamples, seed)
             classes = dict(zip(next(iter(own.values())).scored, each, strict=True))
         notes = tuple(_notes(own, seeds, parent, reason, difference))
-        yield Line(row["experiment"], parent, row["why"], depth, tuple(own), summary, difference, classes, notes)
+        yield Line(row["experiment"], parent, row["why"], depth, tuple(own), summary, difference, classes, notes, {})
+
+
+def _missing(bounds: closed.Bounds, runs: Mapping[str, Runs]) -> str:
+    return closed.missing_bounds(bounds, [name for name, own in runs.items() if own])
+
+
+def _judged(line: Line, bounds: closed.Bounds, runs: Mapping[str, Runs], resamples: int, seed: int) -> Line:
+    """A line with its shares of the gap and what is to be said of them; bounds and rows without runs stay as they are."""
+    own = runs[line.row]
+    if line.row in bounds or not own:
+        return line
+    reason = _incomparable(own, bounds[0], runs) or _incomparable(own, bounds[1], runs)
+    if not reason and not set(own).intersection(*(runs[name] for name in bounds)):
+        reason = f"no seed in common with both {' and '.join(bounds)}"
+    shares = () if reason else gap_shares(_cells(own), _cells(runs[bounds[0]]), _cells(runs[bounds[1]]), resamples, seed)
+    said = f"no share of the gap: {reason}" if reason else _share_note(shares[0], len(own))
+    scored = ("", *next(iter(own.values())).scored)
+    ends = {name: closed.ends_of(share) for name, share in zip(scored, shares, strict=False)}
+    return replace(line, shares=ends, notes=(*line.notes, *([said] if said else [])))
+
+
+def _share_note(share: Share, runs: int) -> str:
+    if len(share.seeds) == 1:
+        return f"share of the gap over seed {share.seeds[0]}: its interval covers test scenes only"
+    return f"share of the gap over seeds {', '.join(map(str, share.seeds))}" if len(share.seeds) < runs else ""
 
 
 def _cells(runs: Runs) -> dict[int, np.ndarray]:
@@ -129,12 +168,16 @@ def _csv(lines: Sequence[Line]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = list(dict.fromkeys(name for line in lines for name in line.classes))
-    writer.writerow([*COLUMNS, *(f"{column} {name}" for name in classes for column in GAP)])
+    judged = any(line.shares for line in lines)
+    scored = closed.classes_of({line.row: line.shares for line in lines})
+    own_columns = closed.header(scored) if judged else []
+    writer.writerow([*COLUMNS, *(f"{column} {name}" for name in classes for column in GAP), *own_columns])
     for line in lines:
         gap, each = line.difference, [line.classes.get(name, NO_DIFFERENCE) for name in classes]
         numbers = [_fraction(value) for value in (line.summary.mean, line.summary.sd, *_ends(gap))]
         p = "" if math.isnan(gap.p) else f"{gap.p:.4g}"
         last = [p, "; ".join(line.notes), *(_fraction(value) for other in each for value in _ends(other))]
+        last += [_fraction(value) for value in closed.cells_of(line.shares, scored)] if judged else []
         writer.writerow([line.row, line.parent or "", line.why, line.summary.n, *numbers, *last])
     return text.getvalue()
 
@@ -180,13 +223,21 @@ def indent(name: str, depth: int) -> str:
     return f"{'↳' * depth} {name}" if depth else name
 
 
-def _markdown(study: str, lines: Sequence[Line], runs: Mapping[str, Runs], seeds: Sequence[int], resamples: int) -> str:
+def _markdown(
+    study: str,
+    lines: Sequence[Line],
+    runs: Mapping[str, Runs],
+    seeds: Sequence[int],
+    resamples: int,
+    bounds: closed.Bounds | None,
+) -> str:
     parts = [
         f"# Study {study}",
         f"mIoU in points (x 100), mean ± standard deviation over seeds {', '.join(map(str, seeds))}; "
         "Δ is the paired difference to the row above that it is indented under, with its 95 % interval.",
         _grid(["row", "n", "mIoU", "Δ", "95 % interval", "p", "why"], [_main_cells(line) for line in lines]),
         _note_list(lines),
+        *(_closed(lines, runs, bounds) if bounds else []),
         "## IoU per class",
         "Mean over seeds, in points. – is a class that is in no counted pixel of the test scenes, or a row without runs.",
         *(_grid(head, body) for head, body in class_tables([line.row for line in lines], runs)),
@@ -195,6 +246,14 @@ def _markdown(study: str, lines: Sequence[Line], runs: Mapping[str, Runs], seeds
         definitions(resamples),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _closed(lines: Sequence[Line], runs: Mapping[str, Runs], bounds: closed.Bounds) -> list[str]:
+    if missing := _missing(bounds, runs):
+        return [missing]
+    shares = {line.row: line.shares for line in lines if line.shares}
+    table = [_grid(*closed.share_table(shares, "**{}**".format))] if shares else []
+    return [f"## {closed.TITLE}", closed.definition(bounds), *table]
 
 
 def _main_cells(line: Line) -> list[str]:

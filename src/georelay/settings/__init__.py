@@ -30,12 +30,22 @@ class Defaults(Strict):
     methods: dict[str, dict[str, Any]]
 
 
+class Gap(Strict):
+    """Two rows between which the others of a study are expected, e.g. source only and the target's own labels."""
+
+    lower: Slug
+    upper: Slug
+
+
 class Compare(Strict):
     """The statistics of the tables."""
 
     resamples: Positive
     seed: Count
     scenes: Positive = Field(description="test scenes in the map panel")
+    gaps: dict[Slug, Gap] = Field(
+        default_factory=dict, description="by study: its bounds; its rows are judged by the share of the gap that they close"
+    )
 
 
 class Reference(Strict):
