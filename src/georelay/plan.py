@@ -68,7 +68,7 @@ def source_key(params: Params, name: str) -> dict[str, Any]:
     """What the rasters of a source depend on: the module of its kind too, and files that are not ours."""
     source = params.sources[name]
     code = code_digest((*ROOTS["fetch"], source.module))
-    files = {"files": _stamps(Path(source.path))} if source.kind == "folder" else {}
+    files = {"files": _stamps(Path(source.path))} if source.kind != "synthetic" else {}
     return {"source": source.model_dump(), "code": code, "versions": versions("fetch"), **files}
 
 

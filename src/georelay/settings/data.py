@@ -64,25 +64,34 @@ class Splits(Strict):
     test: ByDomain[Scenes]
 
 
-class Folder(Strict):
-    """A source that lies unpacked in a folder: images and labels in pairs of one name, split by folders or lists, or one pool.
+class Imagery(Strict):
+    """Images of one sensor."""
 
-    `images`, `labels`, `gsd` and the lists of `splits` may differ by domain.
+    images: ByDomain[str] = Field(description="glob under path, with {split} and {domain}")
+    bands: list[str] = Field(min_length=1, description="of the images, in their order")
+    unit: Literal["reflectance", "dB", "power"] = Field(description="power: linear intensity of radar, which becomes dB")
+    scale: float = Field(gt=0, description="a raster value times this is the physical value")
+    nodata: float | None
+    blank: float | None = Field(
+        default=None,
+        description="what all bands are where nothing was measured, as in margins; becomes NaN, and the image float32. "
+        "With unit power that is so of 0 anyway",
+    )
+    floor_db: float | None = Field(default=None, description="unit power: what is weaker, zero too, becomes this")
+
+
+class Files(Strict):
+    """What is common to sources that are files of yours: split by folders or lists, or one pool.
+
+    Patterns, `gsd` and the lists of `splits` may differ by domain.
     """
 
     module: ClassVar[str] = "georelay.sources.folder"
-    kind: Literal["folder"] = Field(description="the rasters are files of yours")
     path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
-    images: ByDomain[str] = Field(description="glob under path, with {split} and {domain}")
-    labels: ByDomain[str] = Field(description="the same for labels; what the last * stands for is the same for image and label")
+    labels: ByDomain[str] = Field(description="glob of labels; what the last * stands for is the same for image and label")
     labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
     splits: Splits | None = Field(description="null: one pool, which the split rule of a task divides")
     domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
-    modality: str
-    bands: list[str] = Field(min_length=1, description="of the images, in their order")
-    unit: Literal["reflectance", "dB"]
-    scale: float = Field(gt=0, description="a raster value times this is the physical value")
-    nodata: float | None
     gsd: ByDomain[Annotated[float, Field(gt=0)]] | None = Field(
         description="metres a pixel, of images that lie nowhere or domains of several CRS; null: not known"
     )
@@ -96,8 +105,37 @@ class Folder(Strict):
     url: str | None = Field(description="where it is downloaded from")
     download: str | None = Field(description="what is downloaded there, and how large it is")
 
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """The images of each modality."""
+        raise NotImplementedError
 
-Source = Annotated[Synthetic | Folder, Field(discriminator="kind")]
+
+class Folder(Files, Imagery):
+    """A source that lies unpacked in a folder: images and labels in pairs of one name."""
+
+    kind: Literal["folder"] = Field(description="the rasters are files of yours")
+    modality: str
+
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """Of the one modality."""
+        return {self.modality: self}
+
+
+class Paired(Files):
+    """The same with images of several sensors, on one grid, for each label."""
+
+    kind: Literal["paired"] = Field(description="the rasters are files of yours, of several sensors")
+    modalities: dict[Slug, Imagery] = Field(min_length=1)
+
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """As they stand there."""
+        return self.modalities
+
+
+Source = Annotated[Synthetic | Folder | Paired, Field(discriminator="kind")]
 
 
 class Fractions(Strict):
