@@ -75,6 +75,8 @@ def _check_references(params: Params) -> None:
         for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
             if stride > task.tile:
                 raise UserError(f"stride {stride} leaves gaps between tiles of {task.tile}", f"{where}.stride")
+        if task.align_look and getattr(source, "looks", None) is None:
+            raise UserError(f"source {task.source} does not tell looks", f"{where}.align_look", "give it a list, `looks`")
         _check_split(task.split, source, f"{where}.split")
 
 

@@ -156,3 +156,27 @@ def test_what_is_missing_is_named(tmp_path: Path, city: Path, kind: str, word: s
 def test_settings_that_do_not_fit(tmp_path: Path, city: Path, sar: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         fetch_source("city", settings(city, sar), tmp_path / "raw")
+
+
+def test_strips_tell_the_look_of_their_scenes(tmp_path: Path, city: Path) -> None:
+    (city / "looks.txt").write_text("2019a 0\n2019b 1\n")
+    receipt = fetch_source("city", settings(city, looks="looks.txt"), tmp_path)
+    assert {scene.name: scene.look for scene in receipt.scenes} == dict(zip(NAMES, (0, 1, 0), strict=True))
+    assert Receipt.read(tmp_path / "city") == receipt
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2019a 0\n", "2019b_tile_1.tif: is of no strip that is listed"),
+        ("2019a,0\n2019b,2\n", r'line 2: "2019b,2" is no strip with 0 or 1'),
+        ("2019a 0\n2019b 1\n2019a 1\n", "line 3: strip 2019a has two looks"),
+        ("2019a 0\n2019b 1\ntile_1 0\n", "is of 2019b and tile_1, which look from two sides"),
+        (None, "looks.txt: list of looks is missing"),
+    ],
+)
+def test_a_list_of_looks_that_does_not_fit(tmp_path: Path, city: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        (city / "looks.txt").write_text(text)
+    with pytest.raises(UserError, match=words):
+        fetch_source("city", settings(city, looks="looks.txt"), tmp_path / "raw")

@@ -30,6 +30,7 @@ def make_task(**changes: Any) -> SimpleNamespace:
         "tile": 16,
         "stride": 16,
         "edges": "shift",
+        "align_look": False,
         "compression": "none",
     }
     return SimpleNamespace(**{**values, "split": split, **changes})

@@ -101,6 +101,9 @@ class Files(Strict):
     others: str | None = Field(
         default=None, description="what else is in the label files: a class by its name, or `ignore`; null: refused"
     )
+    looks: str | None = Field(
+        default=None, description="text file under path: lines of a strip, which is part of its scenes' names, and 0 or 1"
+    )
     licence: str = Field(min_length=1)
     url: str | None = Field(description="where it is downloaded from")
     download: str | None = Field(description="what is downloaded there, and how large it is")
@@ -189,6 +192,9 @@ class Task(Strict):
         default="shift",
         description="the last tiles of a scene: moved inwards, filled up with pixels that are not valid, or dropped "
         "with what no whole stride reaches",
+    )
+    align_look: bool = Field(
+        default=False, description="turn tiles of look 1 by 180 degrees, so that radar looks from one side; maps are turned back"
     )
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")

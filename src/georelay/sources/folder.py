@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from georelay.geo.raster import open_grid, write_raster
 from georelay.progress import Progress
 from georelay.sources.encoding import check_encoding, check_kind, read_classes, read_whole
 from georelay.sources.imagery import check_image, check_settings, facts, kept
+from georelay.sources.looks import look_of, read_looks
 from georelay.sources.pairs import Pair, find_pairs
 from georelay.sources.receipt import Receipt, Scene
 
@@ -46,13 +48,15 @@ def estimate_bytes(source: Any) -> int:
 def write_source(name: str, source: Any, folder: Path) -> Receipt:
     """Check every pair, then write all of them into `folder`; the receipt still lacks the files' digests."""
     pairs = find_pairs(source)
+    looks = _looks(source, pairs)
     grids = _checked(name, source, pairs)
     modalities = {key: facts(sheet, open_grid(pairs[0].images[key]).dtype) for key, sheet in source.imagery.items()}
     places, crs = _places(grids, [of_domain(source.gsd, pair.part.place) for pair in pairs], f"params.yaml: sources.{name}.gsd")
     scenes = []
     with Progress(f"fetch {name}", len(pairs), "scenes") as bar:
         for pair, transform in zip(pairs, places, strict=True):
-            scenes.append(_write_scene(source, modalities, pair, {"transform": transform, "crs": crs}, folder))
+            scene = _write_scene(source, modalities, pair, {"transform": transform, "crs": crs}, folder)
+            scenes.append(replace(scene, look=looks.get(pair.key)))
             bar.advance()
     classes = tuple({"name": entry.name, "colour": list(entry.colour)} for entry in source.classes)
     about = (source.licence, source.url, classes, source.ignore, modalities, crs)
@@ -75,6 +79,15 @@ def _checked(name: str, source: Any, pairs: Sequence[Pair]) -> list[Grid]:
             _check_label(pair, grids[-1], source)
             bar.advance()
     return grids
+
+
+def _looks(source: Any, pairs: Sequence[Pair]) -> dict[str, int]:
+    """The look of each scene by its key, where the source tells it."""
+    if source.looks is None:
+        return {}
+    path = Path(source.path) / source.looks
+    looks = read_looks(path)
+    return {pair.key: look_of(pair.image, pair.key, looks, path) for pair in pairs}
 
 
 def _check_images(pair: Pair, source: Any, firsts: Mapping[str, tuple[Grid, Path]]) -> Grid:

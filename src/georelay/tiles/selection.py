@@ -49,6 +49,8 @@ def select_tiles(rasters: Rasters, task_name: str, task: Any, places: Places, fa
     domain = np.array([rasters.receipt.domains.index(scene.domain) for scene in scenes], np.uint8)[places.scene]
     affine = splitting.transforms(places, rasters.grids)
     boxes = ground_boxes(rasters, places, affine, task.split.buffer)
+    back = rasters.turned[places.scene]
+    affine[back] = splitting.turned(affine[back], rasters.tile)
     split = _assigned(keep, places, boxes, domain, scenes, task.split)
     apart = keep.copy()
     apart[keep] = splitting.keep_apart(split[keep], boxes[keep], task.split.buffer)

@@ -32,6 +32,12 @@ def transforms(places: Places, grids: Sequence[Grid]) -> np.ndarray:
     return np.stack([a, b, x, d, e, y], axis=1)
 
 
+def turned(affine: np.ndarray, tile: int) -> np.ndarray:
+    """The transforms of tiles that were turned by 180 degrees: their first pixel is what was the last."""
+    a, b, c, d, e, f = affine.T
+    return np.stack([-a, -b, c + (a + b) * tile, -d, -e, f + (d + e) * tile], axis=1)
+
+
 def extents(places: Places, grids: Sequence[Grid], tile: int) -> tuple[np.ndarray, np.ndarray]:
     """Width and height of the part of every tile that lies in its scene."""
     height, width = np.array([(grid.height, grid.width) for grid in grids])[places.scene].T
