@@ -19,7 +19,7 @@ from georelay.evaluate.stitch import Corner, blend
 from georelay.evaluate.tested import tested_scenes
 from georelay.files import sha256_file, write_json
 from georelay.geo.grid import Grid
-from georelay.geo.raster import open_grid, read_window, write_cog
+from georelay.geo.raster import open_grid, read_tags, read_window, write_cog
 from georelay.methods.base import method_class, predict, run_facts
 from georelay.models.device import memory_format, prepare_torch
 from georelay.models.weights import load_weights
@@ -163,9 +163,7 @@ class Rasters:
         paths = [folder / scene.images[modality.name] for modality in modalities]
         grids = [open_grid(path) for path in paths]
         for path, grid, modality in zip(paths, grids, modalities, strict=True):
-            if grid.count != len(modality.bands):
-                names = ", ".join(modality.bands)
-                raise UserError(f"has {grid.count} bands, the student reads {len(modality.bands)}: {names}", path)
+            _require_sensor(path, grid, modality)
             if difference := grid.difference(grids[0]):
                 raise UserError(f"does not lie on the grid of {paths[0].name}: {difference}", path)
         return cls(paths, modalities, grids[0], turned)
@@ -188,6 +186,17 @@ class Rasters:
         if not self.turned:
             return read_window(path, row, col, height, width)
         return read_window(path, self.grid.height - row - height, self.grid.width - col - width, height, width)[:, ::-1, ::-1]
+
+
+def _require_sensor(path: Path, grid: Grid, modality: Modality) -> None:
+    """A raster of another sensor is refused: by its bands, and by what its tags say where it has any."""
+    expected = f"the student reads {len(modality.bands)} of {modality.name} in {modality.unit}: {', '.join(modality.bands)}"
+    if grid.count != len(modality.bands):
+        raise UserError(f"has {grid.count} bands, {expected}", path)
+    tags = read_tags(path)
+    for key, wanted in (("modality", modality.name), ("unit", modality.unit)):
+        if (found := tags.get(key, wanted)) != wanted:
+            raise UserError(f"holds {grid.count} bands of {key} {found}, {expected}", path, "give it what it was trained on")
 
 
 def _valid(array: np.ndarray, nodata: float | None) -> np.ndarray:
