@@ -80,20 +80,27 @@ def _check_references(params: Params) -> None:
         _check_split(task.split, source, f"{where}.split")
 
 
-DRAWN = {"blocks": ("block", "fractions", "seed"), "scenes": ("fractions", "seed"), "tiles": ("fractions", "seed")}
+DRAWN = {
+    "blocks": ("block", "fractions", "seed"),
+    "scenes": ("fractions", "seed"),
+    "tiles": ("fractions", "seed"),
+    "eastings": ("bins",),
+}
 
 
 def _check_split(split: Split, source: Any, where: str) -> None:
     """The rule has what it needs, of the settings and of the source."""
     if lacking := [key for key in DRAWN.get(split.rule, ()) if getattr(split, key) is None]:
         raise UserError(f"rule {split.rule} needs {' and '.join(lacking)}", where)
+    if split.fold and split.fold >= (split.bins or 1):
+        raise UserError(f"fold {split.fold} of {split.bins or 'no'} bins", f"{where}.fold", "folds count from 0")
     if split.fractions and abs((total := sum(split.fractions.model_dump().values())) - 1) > ROUNDING:
         raise UserError(f"fractions add up to {total:g}, not 1", f"{where}.fractions")
     if split.rule == "tiles" and split.buffer:
         hint = "set it to 0, or use rule scenes or blocks"
         raise UserError("rule tiles puts neighbours into different splits and keeps none of them apart", f"{where}.buffer", hint)
     if (split.rule == "scene" or split.of == "held-out") and source.kind != "synthetic" and source.splits is None:
-        hint = "draw with rule scenes, blocks or tiles, `of: all`"
+        hint = "draw with rule scenes, blocks, eastings or tiles, `of: all`"
         raise UserError("the source has no splits: `splits` is null", where, hint)
 
 

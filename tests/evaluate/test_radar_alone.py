@@ -117,7 +117,8 @@ def test_what_lies_in_a_margin_changes_no_loss(tmp_path: Path, augment: dict[str
 
 
 def test_a_margin_is_in_no_score() -> None:
-    truth, guess = np.array([[0, 1, 255, 255]], np.uint8), np.array([[0, 2, 1, 255]], np.uint8)
+    # Labels that were drawn as vectors go on where radar saw nothing, which the map says.
+    truth, guess = np.array([[0, 1, 3, 255, 255]], np.uint8), np.array([[0, 2, 255, 1, 255]], np.uint8)
     counts = count_pixels(truth, guess, 4, 255)
     assert counts[:4].sum() == 2 and counts[0, 0] == 1 and counts[1, 2] == 1
 

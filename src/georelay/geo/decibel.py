@@ -9,8 +9,8 @@ def to_db(power: np.ndarray, floor_db: float = -np.inf) -> np.ndarray:
     """10 log10 of linear power, in float64; weaker power than the floor's, zero and less among it, becomes the floor."""
     values = np.asarray(power, np.float64)
     with np.errstate(divide="ignore"):  # log of nothing: the floor takes it
-        decibels: np.ndarray = 10 * np.log10(np.where(np.isnan(values), np.nan, np.maximum(values, 0)))
-    return np.maximum(decibels, floor_db)
+        decibels = 10 * np.log10(np.where(np.isnan(values), np.nan, np.maximum(values, 0)))
+    return np.asarray(np.maximum(decibels, floor_db))
 
 
 def to_power(decibels: np.ndarray) -> np.ndarray:

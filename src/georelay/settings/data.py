@@ -152,16 +152,20 @@ class Fractions(Strict):
 class Split(Strict):
     """Which tile belongs to train, val or test; tiles nearer than `buffer` to another split are dropped.
 
-    Rule `scene` takes what the source says. The others draw, domain by domain: square `blocks` of ground, whole `scenes`,
-    or `tiles` one by one. The last is how some papers split, and it leaks: neighbours, and tiles of one scene, stand in
-    train and in test, so scores are too good for any other place. No pixel is in two splits all the same.
+    Rule `scene` takes what the source says. Three draw, domain by domain: square `blocks` of ground, whole `scenes`, or
+    `tiles` one by one. The last is how some papers split, and it leaks: neighbours, and tiles of one scene, stand in train
+    and in test, so scores are too good for any other place. No pixel is in two splits all the same. Rule `eastings` puts
+    scenes into `bins` of equal number from west to east: the last one tests, the last but one validates, and a `fold` moves
+    both westwards.
     """
 
-    rule: Literal["scene", "scenes", "blocks", "tiles"]
+    rule: Literal["scene", "scenes", "blocks", "tiles", "eastings"]
     buffer: NonNegative = Field(description="metres kept free between train and test; rule tiles keeps none")
     block: float | None = Field(default=None, gt=0, description="side of a ground block in metres (rule blocks)")
     fractions: Fractions | None = Field(default=None, description="of what is drawn (rules blocks, scenes and tiles)")
     seed: Count | None = None
+    bins: Annotated[int, Field(ge=3)] | None = Field(default=None, description="rule eastings: one tests, one validates")
+    fold: Count = Field(default=0, description="rule eastings: so many bins west of the last is the one that tests")
     of: Literal["all", "held-out"] = Field(
         default="all", description="draw among everything, or only among what the source does not give to train"
     )

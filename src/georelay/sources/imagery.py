@@ -71,4 +71,4 @@ def _measured(pixels: np.ndarray, sheet: Any) -> np.ndarray:
         missing |= (pixels == sheet.nodata).any(axis=0, keepdims=True)
     for blank in {0.0 if sheet.unit == "power" else sheet.blank, sheet.blank} - {None}:
         missing |= (pixels == blank).all(axis=0, keepdims=True)
-    return ~missing
+    return np.asarray(~missing)
