@@ -49,7 +49,7 @@ def _check_folder(source: Folder | Paired, where: str) -> None:
     lists = {f"splits.{split}": scenes for split, scenes in source.splits or () if scenes is not None}
     alone = source.kind == "folder"
     images = {"images" if alone else f"modalities.{name}.images": sheet.images for name, sheet in source.imagery.items()}
-    for key, setting in {**images, "labels": source.labels, "gsd": source.gsd, **lists}.items():
+    for key, setting in {**images, "labels": source.labels, "gsd": source.gsd, "left_out": source.left_out, **lists}.items():
         require_each(setting, _domains(source), f"{where}.{key}")
     for domain in _domains(source):
         seen: dict[str, str] = {}

@@ -70,8 +70,8 @@ def settings(folder: Path, sar: dict[str, Any] | None = None, **changes: Any) ->
 def city(tmp_path: Path) -> Path:
     for index in range(len(NAMES)):
         for kind in ("eo", "sar", "label"):
-            save(tmp_path / "city", kind, index)
-    return tmp_path / "city"
+            save(tmp_path / "files", kind, index)
+    return tmp_path / "files"
 
 
 def read(path: Path) -> np.ndarray:
@@ -180,3 +180,35 @@ def test_a_list_of_looks_that_does_not_fit(tmp_path: Path, city: Path, text: str
         (city / "looks.txt").write_text(text)
     with pytest.raises(UserError, match=words):
         fetch_source("city", settings(city, looks="looks.txt"), tmp_path / "raw")
+
+
+@pytest.mark.parametrize("left_out", [None, ["2019b_*"]])
+def test_lists_may_name_many_scenes_and_the_rest(tmp_path: Path, city: Path, left_out: list[str] | None) -> None:
+    splits = {"train": ["*"], "val": None, "test": ["*_tile_2"]}
+    receipt = fetch_source("city", settings(city, splits=splits, left_out=left_out), tmp_path)
+    rest = ["train-2019a_tile_1"] + (["train-2019b_tile_1"] if left_out is None else [])
+    assert [scene.name for scene in receipt.scenes] == [*rest, "test-2019a_tile_2"]
+
+
+def test_an_entry_that_names_nothing_is_refused(tmp_path: Path, city: Path) -> None:
+    with pytest.raises(UserError, match=r'no image of scene "2020_\*", listed in splits.test of domain main'):
+        fetch_source("city", settings(city, splits={"train": ["*"], "val": None, "test": ["2020_*"]}), tmp_path / "raw")
+
+
+def test_scenes_in_several_zones_are_laid_side_by_side_where_pixels_have_a_size(tmp_path: Path, city: Path) -> None:
+    for kind in ("eo", "sar", "label"):
+        save(city, kind, 2, crs="EPSG:32632")
+    with pytest.raises(UserError, match="has CRS EPSG:32632"):
+        fetch_source("city", settings(city), tmp_path / "raw")
+    receipt = fetch_source("city", settings(city, gsd=0.5), tmp_path)
+    boxes = [open_grid(tmp_path / "city" / scene.label).bounds for scene in receipt.scenes]
+    assert receipt.crs == folder_source.UNPLACED and len({box[:2] for box in boxes}) == 3
+
+
+def test_labels_may_be_one_band_of_several(tmp_path: Path, city: Path) -> None:
+    for index in range(3):
+        save(city, "label", index, np.concatenate([np.full((1, SIDE, SIDE), 77, np.uint8), pixels("label", index)]))
+    fetch_source("city", settings(city, labels_band=2), tmp_path)
+    assert np.array_equal(read_window(tmp_path / "city" / NAMES[1] / "label.tif", 0, 0, SIDE, SIDE), pixels("label", 1))
+    with pytest.raises(UserError, match="labels must be integers in band 3, not 2 bands"):
+        fetch_source("city", settings(city, labels_band=3), tmp_path / "raw")

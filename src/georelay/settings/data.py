@@ -57,7 +57,10 @@ Scenes = Annotated[Annotated[str, Tag("[one]")] | Annotated[list[str], Tag("[man
 
 
 class Splits(Strict):
-    """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for."""
+    """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for.
+
+    In a list `12_*` names all scenes that begin so, and `*` alone what the domain's other lists leave.
+    """
 
     train: ByDomain[Scenes]
     val: ByDomain[Scenes] | None = Field(description="null: there is none")
@@ -92,8 +95,10 @@ class Files(Strict):
     labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
     splits: Splits | None = Field(description="null: one pool, which the split rule of a task divides")
     domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
+    left_out: ByDomain[list[str]] | None = Field(default=None, description="scenes of no use, in the words of `splits`")
+    labels_band: Positive | None = Field(default=None, description="which band of label files with several; null: they have one")
     gsd: ByDomain[Annotated[float, Field(gt=0)]] | None = Field(
-        description="metres a pixel, of images that lie nowhere or domains of several CRS; null: not known"
+        description="metres a pixel, of images that lie nowhere or in several CRS; null: not known"
     )
     classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
     ignore: Byte = Field(description="number that is no class, in the label files and in what we write")

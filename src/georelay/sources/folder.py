@@ -75,7 +75,7 @@ def _checked(name: str, source: Any, pairs: Sequence[Pair]) -> list[Grid]:
     with Progress(f"check {name}", len(pairs), "scenes") as bar:
         for pair in pairs:
             grids.append(_check_images(pair, source, firsts))
-            _check_crs(pair.image, grids[-1], *leaders.setdefault(pair.part.place, (pair.image, grids[-1])))
+            _check_crs(pair, source, grids[-1], *leaders.setdefault(pair.part.place, (pair.image, grids[-1])))
             _check_label(pair, grids[-1], source)
             bar.advance()
     return grids
@@ -101,11 +101,12 @@ def _check_images(pair: Pair, source: Any, firsts: Mapping[str, tuple[Grid, Path
     return first
 
 
-def _check_crs(path: Path, grid: Grid, first_path: Path, first: Grid) -> None:
-    """One in a domain."""
-    if grid.crs != first.crs:
+def _check_crs(pair: Pair, source: Any, grid: Grid, first_path: Path, first: Grid) -> None:
+    """One in a domain; or several, where pixels have a known size and scenes are laid side by side."""
+    laid = grid.crs and first.crs and of_domain(source.gsd, pair.part.place) is not None
+    if grid.crs != first.crs and not laid:
         what = f"has CRS {grid.crs}, but {first_path} {first.crs}"
-        raise UserError(what, path, "reproject the images to one CRS, or make a source for each")
+        raise UserError(what, pair.image, "reproject the images to one CRS, or make a source for each")
 
 
 def _check_label(pair: Pair, image: Grid, source: Any) -> None:

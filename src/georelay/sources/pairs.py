@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from georelay.domains import MAIN, of_domain
 from georelay.errors import UserError
 from georelay.sources.receipt import SPLITS
+
+REST = "*"  # in a list of scenes: what the domain's other lists do not name
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,19 @@ class Part:
     domain: str | None
     filled: Mapping[str, str]
     scenes: frozenset[str] | None  # None: whatever is found
+    elsewhere: frozenset[str]  # what the domain's other lists name
+    left_out: frozenset[str]
+
+    def chosen(self, found: Mapping[str, Path]) -> dict[str, Path]:
+        """Those of the files, by their keys, that belong here."""
+        return {key: path for key, path in found.items() if self._holds(key)}
+
+    def _holds(self, key: str) -> bool:
+        if any(_names(entry, [key]) for entry in self.left_out):
+            return False
+        if self.scenes is None or any(_names(entry, [key]) for entry in self.scenes - {REST}):
+            return True
+        return REST in self.scenes and not any(_names(entry, [key]) for entry in self.elsewhere - {REST})
 
     @property
     def place(self) -> str:
@@ -78,18 +94,26 @@ def _parts(source: Any) -> list[Part]:
     splits = {split: getattr(source.splits, split) for split in SPLITS} if source.splits else {None: ""}
     domains = source.domains or {None: ""}
     return [
-        _part(split, domain, of_domain(inner, domain or MAIN), place)
+        _part(source, split, domain, of_domain(inner, domain or MAIN), place)
         for split, inner in splits.items()
         for domain, place in domains.items()
         if inner is not None
     ]
 
 
-def _part(split: str | None, domain: str | None, given: str | Sequence[str], place: str) -> Part:
+def _part(source: Any, split: str | None, domain: str | None, given: str | Sequence[str], place: str) -> Part:
     """`given` is a folder, or a list of scenes."""
+    left_out = frozenset(of_domain(source.left_out, domain or MAIN) or ())
     if isinstance(given, str):
-        return Part(split, domain, {"split": given, "domain": place}, None)
-    return Part(split, domain, {"domain": place}, frozenset(given))
+        return Part(split, domain, {"split": given, "domain": place}, None, frozenset(), left_out)
+    lists = [of_domain(inner, domain or MAIN) for name, inner in source.splits if name != split and inner is not None]
+    elsewhere = frozenset(entry for inner in lists if not isinstance(inner, str) for entry in inner)
+    return Part(split, domain, {"domain": place}, frozenset(given), elsewhere, left_out)
+
+
+def _names(entry: str, keys: Collection[str]) -> bool:
+    """Whether an entry of a list names one of the scenes."""
+    return entry in keys or ("*" in entry and any(fnmatchcase(key, entry) for key in keys))
 
 
 def _remedy(source: Any, part: Part) -> str:
@@ -118,9 +142,8 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
         if not files[word]:
             what = f"no {word} for {'split ' if part.split else ''}{part}" if str(part) else f"no {word}"
             raise UserError(what, _at(source, patterns[word], part), _remedy(source, part))
-    if part.scenes is not None:
-        _require_listed(source, part, files[images[0]], patterns[images[0]])
-        files = {word: {key: found[key] for key in part.scenes & found.keys()} for word, found in files.items()}
+    _require_listed(source, part, files[images[0]], patterns[images[0]])
+    files = {word: part.chosen(found) for word, found in files.items()}
     for (_, have), (word, lack) in permutations(files.items(), 2):
         if alone := sorted(have.keys() - lack.keys()):
             more = f", nor have {len(alone) - 1} others" if len(alone) > 1 else ""
@@ -134,7 +157,7 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
 
 
 def _require_listed(source: Any, part: Part, images: Mapping[str, Path], pattern: str | Mapping[str, str]) -> None:
-    if part.scenes and (missing := sorted(part.scenes - images.keys())):
+    if missing := sorted(entry for entry in part.scenes or () if not _names(entry, images.keys())):
         more = f", nor of {len(missing) - 1} others" if len(missing) > 1 else ""
         what = f'no image of scene "{missing[0]}"{more}, listed in splits.{part.split} of domain {part.place}'
         raise UserError(what, _at(source, pattern, part), _remedy(source, part))
