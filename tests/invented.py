@@ -176,7 +176,7 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "model": MODEL | changes.pop("model", {}),
         "train": TRAIN | changes.pop("train", {}),
         "augment": AUGMENT | changes.pop("augment", {}),
-        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth", "scales": [1.0]}
+        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth", "scales": [1.0], "missing": []}
         | changes.pop("predict", {}),
         "method": OPTIONS[method] | changes.pop("options", {}),
     }

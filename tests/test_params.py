@@ -120,6 +120,20 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
             'did you mean "steps"?',
         ),
         (("experiments", "clouds-student"), "set", {"train": 3}, "set.train: must be a mapping", ""),
+        (
+            ("experiments", "allweather-fusion"),
+            "set",
+            {"inputs": ["eo", "sar"], "predict": {"missing": ["eos"]}},
+            'set.predict.missing: unknown input "eos"',
+            'did you mean "eo"?',
+        ),
+        (
+            ("experiments", "allweather-sar-only"),
+            "set",
+            {"predict": {"missing": ["sar"]}},
+            "set.predict.missing: nothing is left to see",
+            "leave at least one input there",
+        ),
         (("experiments", "clouds-student"), "why", "", "experiments.clouds-student.why", ""),
         (
             ("active",),

@@ -137,3 +137,15 @@ def test_speckle_multiplies_power() -> None:
         assert ratio.mean() == pytest.approx(1, rel=0.02) and ratio.var() == pytest.approx(1 / 3, rel=0.05)
         added.append(changed - level)
     torch.testing.assert_close(added[0], added[1], atol=1e-4, rtol=0)
+
+
+def test_an_input_that_is_missing_at_test_is_its_mean_and_is_not_read(tmp_path: Path) -> None:
+    """A student of both sensors whose optical one is gone: the same map as with an optical raster of means."""
+    write_sar(tmp_path / "sar.tif")
+    means = np.tile(np.array(MODALITIES["optical"]["mean"], np.uint16)[:, None, None], (1, *SIZE))
+    write_raster(tmp_path / "eo.tif", means, **PLACE)
+    both, blind = (make_plan(inputs=["optical", "sar"], predict={"missing": missing}) for missing in ([], ["optical"]))
+    mapper(both).write(scene(optical="eo.tif", sar="sar.tif"), tmp_path, tmp_path / "both.tif")
+    mapper(blind).write(scene(optical="gone.tif", sar="sar.tif"), tmp_path, tmp_path / "blind.tif")
+    seen, guessed = (read_window(tmp_path / name, 0, 0, *SIZE)[0] for name in ("both.tif", "blind.tif"))
+    assert np.array_equal(seen, guessed) and len(np.unique(guessed[:, 6:])) > 1

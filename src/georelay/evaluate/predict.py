@@ -73,10 +73,15 @@ class Mapper:
         student.to(device=device).to(memory_format=memory_format(train)).eval()
         return cls(plan, student, modalities_of(plan, plan["inputs"]), device)
 
+    @property
+    def shown(self) -> list[Modality]:
+        """The inputs that are there at test time."""
+        return [modality for modality in self.modalities if modality.name not in self.plan["settings"]["predict"]["missing"]]
+
     def write(self, scene: Scene, folder: Path, target: Path) -> None:
         """Predict one scene into a COG."""
         turned = self.plan["source"].get("align_look", False) and scene.look == 1
-        rasters = Rasters.open(scene, folder, self.modalities, turned)
+        rasters = Rasters.open(scene, folder, self.shown, turned)
         labels = self.classes(rasters)
         names, colours = self.plan["classes"], [tuple(colour) for colour in self.plan["colours"]]
         grid = rasters.grid
@@ -126,8 +131,15 @@ class Mapper:
 
     def _normalised(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> Tensor:
         valid = torch.stack([mask for _, mask in windows])
-        stacks = [torch.stack([values[place] for values, _ in windows]) for place in range(len(self.modalities))]
-        return torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
+        values = {m.name: torch.stack([given[place] for given, _ in windows]) for place, m in enumerate(self.shown)}
+        return torch.cat([self._scaled(modality, values.get(modality.name), valid) for modality in self.modalities], dim=1)
+
+    @staticmethod
+    def _scaled(modality: Modality, values: Tensor | None, valid: Tensor) -> Tensor:
+        """A modality as the student knows it; one that is missing is its mean everywhere."""
+        if values is None:
+            return torch.zeros(len(valid), len(modality.bands), *valid.shape[-2:])
+        return modality.normalised(values, valid)
 
     def _logits(self, image: Tensor) -> Tensor:
         image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))

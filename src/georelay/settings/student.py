@@ -79,3 +79,4 @@ class Predict(Strict):
         min_length=1,
         description="of whole scenes, which then lie in memory; the mean of what is answered at each; [1.0]: as they are",
     )
+    missing: list[str] = Field(description="inputs that are gone at test time: their mean is shown, no file of theirs is read")
