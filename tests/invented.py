@@ -154,12 +154,12 @@ class InventedFeatures:
         return [maps[torch.from_numpy(ids)] for maps in self.maps]
 
 
-def write_teacher(root: Path, name: str) -> dict[str, Any]:
-    """Write the weights of the teacher of `CARD` under a name; its card with their digest."""
+def write_teacher(root: Path, name: str, card: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write the weights of the teacher of a card, or of `CARD`, under a name; its card with their digest."""
     torch.manual_seed(7)
-    path = root / "results" / "teachers" / f"{name}.safetensors"
-    save_weights(path, build_network(CARD["settings"], CARD["taught"], None).net, {})
-    return CARD | {"sha256": sha256_file(path)}
+    path, card = root / "results" / "teachers" / f"{name}.safetensors", card or CARD
+    save_weights(path, build_network(card["settings"], card["taught"], None).net, {})
+    return card | {"sha256": sha256_file(path)}
 
 
 def _blobs(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -176,7 +176,7 @@ def make_plan(method: str = "supervised", **changes: Any) -> dict[str, Any]:
         "model": MODEL | changes.pop("model", {}),
         "train": TRAIN | changes.pop("train", {}),
         "augment": AUGMENT | changes.pop("augment", {}),
-        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth", "scales": [1.0]}
+        "predict": {"window": 32, "overlap": 8, "batch": 4, "multiple": 0, "blend": "smooth", "scales": [1.0], "missing": []}
         | changes.pop("predict", {}),
         "method": OPTIONS[method] | changes.pop("options", {}),
     }
@@ -224,6 +224,17 @@ CARD: dict[str, Any] = {
     "taps": [{"tap": "decoder", "channels": 8, "stride": 4}, {"tap": 2, "channels": 48, "stride": 8}],
     "parameters": 1,
 }
+# One of the same architecture and task, all of whose maps are kept.
+TWIN: dict[str, Any] = CARD | {
+    "settings": CARD["settings"] | {"taps": [1, 2, "decoder", "logits"]},
+    "taught": CARD["taught"] | {"classes": len(CLASSES)},
+    "taps": [
+        {"tap": 1, "channels": 32, "stride": 4},
+        {"tap": 2, "channels": 48, "stride": 8},
+        {"tap": "decoder", "channels": 8, "stride": 4},
+        {"tap": "logits", "channels": len(CLASSES), "stride": 4},
+    ],
+}
 STORED = {"path": "results/features/blobs--seer.zarr.zip", "sha256": "0" * 64}
 
 # What a method's plan needs beside settings.
@@ -233,6 +244,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "ktda": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
     "transfer": {"teachers": {"seer": CARD}, "teacher_view": "online"},
     "mtdf": {"teachers": {"seer": CARD}, "features": {"seer": STORED}},
+    "hfdnet": {"teachers": {"seer": TWIN}, "features": {"seer": STORED}},
 }
 CONSISTENCY: dict[str, Any] = {
     "threshold": 0.4,
@@ -270,6 +282,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "head_rate": 1.0,
         "decay_norms": True,
         "tested": "student",
+    },
+    "hfdnet": {
+        "label_smoothing": 0.0,
+        "at": "encoder",
+        "loss": "nl2",
+        "adapter": "mlp",
+        "mode": "mimic",
+        "feature_weight": 0.2,
+        "logit_weight": 0.1,
+        "temperature": 2.0,
+        "ramp": 0.25,
+        "gate": "right",
+        "gate_threshold": 0.4,
+        "tolerance": 1,
+        "pool": False,
+        "unlabelled": True,
+        "supervised_weight": 1.0,
     },
     "fixmatch": CONSISTENCY,
     "unimatch": CONSISTENCY | {"dropout": 0.5},

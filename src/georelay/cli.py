@@ -53,7 +53,7 @@ def fetch(arguments: argparse.Namespace) -> None:
         fetch_source(arguments.source, source, Path("data/raw"))
 
     # What lies in a folder of the user's is soon converted again; the cache would only hold it once more.
-    key = None if source.kind == "folder" else digest(source_key(params, arguments.source))
+    key = digest(source_key(params, arguments.source)) if source.kind == "synthetic" else None
     run_stage(Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], key))
 
 

@@ -15,7 +15,7 @@ from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
 from georelay.rows import features_name, resolve, teacher_row
 from georelay.settings import Params, Row
-from georelay.settings.data import Folder, Split
+from georelay.settings.data import Files, Folder, Paired, Split
 
 ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
@@ -27,7 +27,7 @@ def load_params(path: Path = PARAMS) -> Params:
         raise UserError("must be a mapping of sections", path)
     params: Params = validated(Params, values, str(path))
     for name, source in params.sources.items():
-        if source.kind == "folder":
+        if source.kind != "synthetic":
             _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
@@ -43,14 +43,16 @@ def load_params(path: Path = PARAMS) -> Params:
     return params
 
 
-def _domains(source: Folder) -> list[str]:
+def _domains(source: Files) -> list[str]:
     return list(source.domains or [MAIN])
 
 
-def _check_folder(source: Folder, where: str) -> None:
+def _check_folder(source: Folder | Paired, where: str) -> None:
     """What differs by domain has every domain, and no scene is in two lists."""
     lists = {f"splits.{split}": scenes for split, scenes in source.splits or () if scenes is not None}
-    for key, setting in {"images": source.images, "labels": source.labels, "gsd": source.gsd, **lists}.items():
+    alone = source.kind == "folder"
+    images = {"images" if alone else f"modalities.{name}.images": sheet.images for name, sheet in source.imagery.items()}
+    for key, setting in {**images, "labels": source.labels, "gsd": source.gsd, "left_out": source.left_out, **lists}.items():
         require_each(setting, _domains(source), f"{where}.{key}")
     for domain in _domains(source):
         seen: dict[str, str] = {}
@@ -71,28 +73,37 @@ def _check_references(params: Params) -> None:
             for modality in getattr(task, key):
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
         source = params.sources[task.source]
-        if source.kind == "folder":  # which domains a synthetic one has is known when it is drawn
+        if source.kind != "synthetic":  # which domains a synthetic one has is known when it is drawn
             require_each(task.stride, _domains(source), f"{where}.stride")
         for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
             if stride > task.tile:
                 raise UserError(f"stride {stride} leaves gaps between tiles of {task.tile}", f"{where}.stride")
+        if task.align_look and getattr(source, "looks", None) is None:
+            raise UserError(f"source {task.source} does not tell looks", f"{where}.align_look", "give it a list, `looks`")
         _check_split(task.split, source, f"{where}.split")
 
 
-DRAWN = {"blocks": ("block", "fractions", "seed"), "scenes": ("fractions", "seed"), "tiles": ("fractions", "seed")}
+DRAWN = {
+    "blocks": ("block", "fractions", "seed"),
+    "scenes": ("fractions", "seed"),
+    "tiles": ("fractions", "seed"),
+    "eastings": ("bins",),
+}
 
 
 def _check_split(split: Split, source: Any, where: str) -> None:
     """The rule has what it needs, of the settings and of the source."""
     if lacking := [key for key in DRAWN.get(split.rule, ()) if getattr(split, key) is None]:
         raise UserError(f"rule {split.rule} needs {' and '.join(lacking)}", where)
+    if split.fold and split.fold >= (split.bins or 1):
+        raise UserError(f"fold {split.fold} of {split.bins or 'no'} bins", f"{where}.fold", "folds count from 0")
     if split.fractions and abs((total := sum(split.fractions.model_dump().values())) - 1) > ROUNDING:
         raise UserError(f"fractions add up to {total:g}, not 1", f"{where}.fractions")
     if split.rule == "tiles" and split.buffer:
         hint = "set it to 0, or use rule scenes or blocks"
         raise UserError("rule tiles puts neighbours into different splits and keeps none of them apart", f"{where}.buffer", hint)
-    if (split.rule == "scene" or split.of == "held-out") and source.kind == "folder" and source.splits is None:
-        hint = "draw with rule scenes, blocks or tiles, `of: all`"
+    if (split.rule == "scene" or split.of == "held-out") and source.kind != "synthetic" and source.splits is None:
+        hint = "draw with rule scenes, blocks, eastings or tiles, `of: all`"
         raise UserError("the source has no splits: `splits` is null", where, hint)
 
 

@@ -68,7 +68,7 @@ def source_key(params: Params, name: str) -> dict[str, Any]:
     """What the rasters of a source depend on: the module of its kind too, and files that are not ours."""
     source = params.sources[name]
     code = code_digest((*ROOTS["fetch"], source.module))
-    files = {"files": _stamps(Path(source.path))} if source.kind == "folder" else {}
+    files = {"files": _stamps(Path(source.path))} if source.kind != "synthetic" else {}
     return {"source": source.model_dump(), "code": code, "versions": versions("fetch"), **files}
 
 
@@ -80,7 +80,7 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 def task_key(params: Params, name: str) -> dict[str, Any]:
     """What the tiles of a task depend on, but for the rasters."""
-    kept = {"source", "modalities", "tile", "stride", "edges", "split", "compression"}
+    kept = {"source", "modalities", "tile", "stride", "edges", "align_look", "split", "compression"}
     settings = params.tasks[name].model_dump(include=kept)
     return {"task": name, "settings": settings, "code": stage_code("tile"), "versions": versions("tile")}
 
@@ -148,6 +148,7 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
     """Every number, class and digest that a row's runs depend on."""
     card, source = _read_card(root / card_path(row.task)), params.tasks[row.task].source
     tested = {"tested": card["tested"]} if "tested" in card else {}
+    aligned = {"align_look": True} if "turned" in card else {}
     for key in ("train_domain", "test_domain"):
         if getattr(row, key) not in (None, *card["domains"]):
             where = f"params.yaml: experiments.{row.name}.{key}"
@@ -167,7 +168,7 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "modalities": {name: card["modalities"][name] for name in (*row.inputs, *row.pair)},
         "settings": settings | {"method": row.options},
         "tiles": {"path": f"results/tiles/{row.task}.zarr.zip", "sha256": card["sha256"]},
-        "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"], **tested},
+        "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"], **tested, **aligned},
         **_teaching(row, root),
         "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
         "versions": versions("train"),

@@ -129,6 +129,10 @@ def _row(params: Params, facts: Mapping[str, Any], where: str) -> Row:
     for key in ("inputs", "pair"):
         for modality in getattr(row, key):
             lookup(dict.fromkeys(task.modalities), modality, f"{where}.set.{key}", "modality")
+    for modality in row.predict.missing:
+        lookup(dict.fromkeys(row.inputs), modality, f"{where}.set.predict.missing", "input")
+    if set(row.inputs) <= set(row.predict.missing):
+        raise UserError("nothing is left to see", f"{where}.set.predict.missing", "leave at least one input there")
     return row
 
 

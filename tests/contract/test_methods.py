@@ -30,7 +30,7 @@ def builder(name: str, view: str, root: Path) -> Build:
     """Builds a method as a run would, its plan changed as wanted; teachers that see each step lie under `root`."""
     online: dict[str, Any] = {}
     if view == "online":
-        teachers = {teacher: write_teacher(root, teacher) for teacher in make_plan(name)["teachers"]}
+        teachers = {teacher: write_teacher(root, teacher, card) for teacher, card in make_plan(name)["teachers"].items()}
         online = {"teacher_view": view, "teachers": teachers, "features": {}}
     return lambda **changes: build_method(make_plan(name, **online, **changes), 0, root).train()
 

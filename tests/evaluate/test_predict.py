@@ -179,7 +179,7 @@ def test_a_scene_without_the_student_s_input_is_refused(tmp_path: Path) -> None:
 def test_a_raster_with_other_bands_is_refused(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     scene(tmp_path / "data" / "raw" / "blobs", "test-000", bands=3)
-    with pytest.raises(UserError, match="has 3 bands, the student reads 4: blue, green, red, nir"):
+    with pytest.raises(UserError, match="has 3 bands, the student reads 4 of optical in reflectance: blue, green, red, nir"):
         predict_run(plan, 0, tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,7 +10,8 @@ import torch
 from georelay.errors import UserError
 from georelay.models.backbones import Backbone
 from georelay.models.decoders.fpn import FpnDecoder
-from georelay.models.student import Student, build_student, full_size
+from georelay.models.student import DECODERS, Student, build_student, full_size
+from georelay.settings.student import Model
 from invented import MODEL
 
 
@@ -27,7 +28,7 @@ def test_a_convolutional_backbone_gives_its_strides() -> None:
     assert [64 // map_.shape[-1] for map_ in maps] == backbone.strides
 
 
-@pytest.mark.parametrize("decoder", ["fpn", "segformer", "deeplab"])
+@pytest.mark.parametrize("decoder", ["fpn", "segformer", "deeplab", "hfam-none", "hfam-concat", "hfam-flow", "hfam-biflow"])
 @pytest.mark.parametrize(
     ("backbone", "stages"), [("test_resnet", [1, 2, 3, 4]), ("test_vit", [1, 3, 5]), ("test_convnext", [0, 2])]
 )
@@ -37,6 +38,10 @@ def test_every_pixel_gets_logits(decoder: str, backbone: str, stages: list[int],
     logits = student(torch.rand(2, 2, *size))
     assert logits.shape[-1] * student.stride >= size[1]
     assert full_size(logits, student.stride, size).shape == (2, 7, *size)
+
+
+def test_settings_name_every_decoder() -> None:
+    assert set(get_args(Model.model_fields["decoder"].annotation)) == set(DECODERS)
 
 
 def test_a_transformer_s_map_is_refined() -> None:

@@ -87,7 +87,7 @@ def test_the_auxiliary_head_keeps_the_grid() -> None:
     assert head.convs.conv.weight.shape == (7, 5, 3, 3)
 
 
-@pytest.mark.parametrize("name", ["fpn", "segformer", "uper", "deeplab"])
+@pytest.mark.parametrize("name", ["fpn", "segformer", "uper", "deeplab", "hfam-none", "hfam-flow", "hfam-biflow"])
 @pytest.mark.parametrize(
     ("strides", "scales", "stride"),
     [

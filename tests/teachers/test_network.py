@@ -127,8 +127,48 @@ def test_a_taught_teacher_shows_stages_decoder_and_logits(tmp_path: Path, teache
     assert teacher.network.strides == [4, 32, 4, 4]
 
 
+@pytest.mark.parametrize("changes", [{}, {"neck": [1, 0.5, 1]}])
+def test_a_taught_teacher_shows_the_levels_of_its_decoder(
+    tmp_path: Path, teacher_settings: Settings, modalities: Facts, changes: dict[str, Any]
+) -> None:
+    """Behind a neck too, whose scales the levels have."""
+    settings = teacher_settings(taps=["aligned-2", "logits", "aligned-1", "aligned-0"], normed=[], bands="all", statistics="task")
+    taught = TAUGHT | {"model": MODEL | {"decoder": "hfam-flow"} | changes}
+    card, weights, network = written(tmp_path, settings, taught)
+    teacher = open_teacher(card, weights, modalities["optical"])
+    raw, valid = tiles(64)
+    coarse, logits, middle, fine = teacher(raw, valid)
+    with torch.no_grad():
+        net, image = network.net, teacher.intake(raw, valid)
+        expected = net.decoder.levels(net.neck(net.backbone(image)))
+        assert all(torch.equal(*pair) for pair in zip((fine, middle, coarse), expected, strict=True))
+        assert torch.equal(logits, net(image))
+    side = 4 if changes else 8
+    assert teacher.layout(64) == [(8, 2, 64), (5, 16, 64), (8, side, 64), (8, 16, 64)]
+    assert teacher.network.strides == [32, 4, 64 // side, 4] and teacher.network.channels == [8, 5, 8, 8]
+
+
+@pytest.mark.parametrize(("taps", "joined"), [(["aligned-1", "aligned-0"], 0), (["aligned-0", "decoder", "logits"], 1)])
+def test_levels_are_made_once_and_joined_on_demand(taps: list[int | str], joined: int) -> None:
+    network = TaughtNetwork(MODEL | {"decoder": "hfam-none"}, 4, 5, taps).eval()
+    calls: list[str] = []
+    for name, module in (("lateral", network.net.decoder.laterals[0]), ("fusion", network.net.decoder.fusion)):
+        module.register_forward_hook(lambda *_, name=name: calls.append(name))
+    network(torch.rand(1, 4, 64, 64))
+    assert (calls.count("lateral"), calls.count("fusion")) == (1, joined)
+
+
+def test_levels_that_a_decoder_lacks_are_refused(teacher_settings: Settings) -> None:
+    with pytest.raises(UserError, match=r"taps \[1, 2, 4\], decoder, logits, .* and aligned-2, not \['aligned-3'\]"):
+        TaughtNetwork(MODEL | {"decoder": "hfam-none"}, 4, 5, ["aligned-3"])
+    with pytest.raises(UserError, match=r"decoder and logits, not \['aligned-0'\]"):
+        TaughtNetwork(MODEL, 4, 5, ["aligned-0"])
+    with pytest.raises(UserError, match="only networks taught here have aligned-0"):
+        build_network(teacher_settings(taps=["aligned-0"]), None, None)
+
+
 def test_taps_that_a_teacher_lacks_are_refused(teacher_settings: Settings) -> None:
-    with pytest.raises(UserError, match=r"taps \[1, 2, 4\] and decoder and logits, not \[3\]"):
+    with pytest.raises(UserError, match=r"taps \[1, 2, 4\], decoder and logits, not \[3\]"):
         TaughtNetwork(MODEL, 4, 5, [1, 3])
     with pytest.raises(UserError, match="only networks taught here have logits"):
         build_network(teacher_settings(taps=[1, "logits"]), None, None)

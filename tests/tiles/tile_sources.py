@@ -23,13 +23,14 @@ GSD = 10.0
 
 def make_task(**changes: Any) -> SimpleNamespace:
     """Task settings as the tile stage sees them."""
-    split = SimpleNamespace(rule="scene", buffer=0.0, block=None, fractions=None, seed=None, of="all")
+    split = SimpleNamespace(rule="scene", buffer=0.0, block=None, fractions=None, seed=None, of="all", bins=None, fold=0)
     values = {
         "source": "made",
         "modalities": ["optical", "sar"],
         "tile": 16,
         "stride": 16,
         "edges": "shift",
+        "align_look": False,
         "compression": "none",
     }
     return SimpleNamespace(**{**values, "split": split, **changes})

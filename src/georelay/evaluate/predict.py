@@ -19,7 +19,7 @@ from georelay.evaluate.stitch import Corner, blend
 from georelay.evaluate.tested import tested_scenes
 from georelay.files import sha256_file, write_json
 from georelay.geo.grid import Grid
-from georelay.geo.raster import open_grid, read_window, write_cog
+from georelay.geo.raster import open_grid, read_tags, read_window, write_cog
 from georelay.methods.base import method_class, predict, run_facts
 from georelay.models.device import memory_format, prepare_torch
 from georelay.models.weights import load_weights
@@ -73,9 +73,15 @@ class Mapper:
         student.to(device=device).to(memory_format=memory_format(train)).eval()
         return cls(plan, student, modalities_of(plan, plan["inputs"]), device)
 
+    @property
+    def shown(self) -> list[Modality]:
+        """The inputs that are there at test time."""
+        return [modality for modality in self.modalities if modality.name not in self.plan["settings"]["predict"]["missing"]]
+
     def write(self, scene: Scene, folder: Path, target: Path) -> None:
         """Predict one scene into a COG."""
-        rasters = Rasters.open(scene, folder, self.modalities)
+        turned = self.plan["source"].get("align_look", False) and scene.look == 1
+        rasters = Rasters.open(scene, folder, self.shown, turned)
         labels = self.classes(rasters)
         names, colours = self.plan["classes"], [tuple(colour) for colour in self.plan["colours"]]
         grid = rasters.grid
@@ -85,8 +91,12 @@ class Mapper:
 
     def classes(self, rasters: Rasters) -> np.ndarray:
         """The class of every pixel [y, x]; `ignore` where an input has no data."""
-        if self.plan["settings"]["predict"]["scales"] != [1.0]:
-            return self._classes_at_scales(rasters)
+        whole = self.plan["settings"]["predict"]["scales"] != [1.0]
+        labels = self._classes_at_scales(rasters) if whole else self._classes_by_windows(rasters)
+        return np.ascontiguousarray(labels[::-1, ::-1]) if rasters.turned else labels
+
+    def _classes_by_windows(self, rasters: Rasters) -> np.ndarray:
+        """The same as the student sees the scene, from windows that overlap."""
         grid, options, ignore = rasters.grid, self.plan["settings"]["predict"], self.plan["ignore"]
         labels = np.full((grid.height, grid.width), ignore, np.uint8)
         seen = np.zeros((grid.height, grid.width), bool)
@@ -111,7 +121,7 @@ class Mapper:
 
     @torch.no_grad()
     def _classes_at_scales(self, rasters: Rasters) -> np.ndarray:
-        """The same from the whole scene at several sizes."""
+        """The same as the student sees the scene, from all of it at several sizes."""
         grid, options = rasters.grid, self.plan["settings"]["predict"]
         values, valid, _ = rasters.window((0, 0), max(grid.height, grid.width))
         image = self._normalised([(values, valid)])[..., : grid.height, : grid.width]
@@ -121,8 +131,15 @@ class Mapper:
 
     def _normalised(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> Tensor:
         valid = torch.stack([mask for _, mask in windows])
-        stacks = [torch.stack([values[place] for values, _ in windows]) for place in range(len(self.modalities))]
-        return torch.cat([m.normalised(stack, valid) for m, stack in zip(self.modalities, stacks, strict=True)], dim=1)
+        values = {m.name: torch.stack([given[place] for given, _ in windows]) for place, m in enumerate(self.shown)}
+        return torch.cat([self._scaled(modality, values.get(modality.name), valid) for modality in self.modalities], dim=1)
+
+    @staticmethod
+    def _scaled(modality: Modality, values: Tensor | None, valid: Tensor) -> Tensor:
+        """A modality as the student knows it; one that is missing is its mean everywhere."""
+        if values is None:
+            return torch.zeros(len(valid), len(modality.bands), *valid.shape[-2:])
+        return modality.normalised(values, valid)
 
     def _logits(self, image: Tensor) -> Tensor:
         image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))
@@ -141,14 +158,15 @@ def predict_at_multiple(student: Any, image: Tensor, multiple: int) -> Tensor:
 
 @dataclass
 class Rasters:
-    """The rasters of one scene that a student reads, on one grid."""
+    """The rasters of one scene that a student reads, on one grid; `turned`: it is shown them turned by 180 degrees."""
 
     paths: list[Path]
     modalities: list[Modality]
     grid: Grid
+    turned: bool = False
 
     @classmethod
-    def open(cls, scene: Scene, folder: Path, modalities: list[Modality]) -> Rasters:
+    def open(cls, scene: Scene, folder: Path, modalities: list[Modality], turned: bool = False) -> Rasters:
         """The scene's files of these modalities, checked against each other and against what was trained with."""
         for modality in modalities:
             if modality.name not in scene.images:
@@ -157,12 +175,10 @@ class Rasters:
         paths = [folder / scene.images[modality.name] for modality in modalities]
         grids = [open_grid(path) for path in paths]
         for path, grid, modality in zip(paths, grids, modalities, strict=True):
-            if grid.count != len(modality.bands):
-                names = ", ".join(modality.bands)
-                raise UserError(f"has {grid.count} bands, the student reads {len(modality.bands)}: {names}", path)
+            _require_sensor(path, grid, modality)
             if difference := grid.difference(grids[0]):
                 raise UserError(f"does not lie on the grid of {paths[0].name}: {difference}", path)
-        return cls(paths, modalities, grids[0])
+        return cls(paths, modalities, grids[0], turned)
 
     def window(self, corner: Corner, side: int) -> tuple[list[torch.Tensor], torch.Tensor, tuple[int, int]]:
         """Raster values of each modality, the valid mask (1, side, side), and the part of it that lies in the scene.
@@ -171,11 +187,28 @@ class Rasters:
         """
         row, col = corner
         size = min(side, self.grid.height - row), min(side, self.grid.width - col)
-        arrays = [read_window(path, row, col, *size) for path in self.paths]
+        arrays = [self._read(path, row, col, *size) for path in self.paths]
         valid = np.logical_and.reduce([_valid(array, m.nodata) for array, m in zip(arrays, self.modalities, strict=True)])
         padding = ((0, 0), (0, side - size[0]), (0, side - size[1]))
         values = [torch.from_numpy(np.pad(array.astype(np.float32), padding, mode="symmetric")) for array in arrays]
         return values, torch.from_numpy(np.pad(valid, padding, mode="symmetric")), size
+
+    def _read(self, path: Path, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """A window of the scene as it is shown."""
+        if not self.turned:
+            return read_window(path, row, col, height, width)
+        return read_window(path, self.grid.height - row - height, self.grid.width - col - width, height, width)[:, ::-1, ::-1]
+
+
+def _require_sensor(path: Path, grid: Grid, modality: Modality) -> None:
+    """A raster of another sensor is refused: by its bands, and by what its tags say where it has any."""
+    expected = f"the student reads {len(modality.bands)} of {modality.name} in {modality.unit}: {', '.join(modality.bands)}"
+    if grid.count != len(modality.bands):
+        raise UserError(f"has {grid.count} bands, {expected}", path)
+    tags = read_tags(path)
+    for key, wanted in (("modality", modality.name), ("unit", modality.unit)):
+        if (found := tags.get(key, wanted)) != wanted:
+            raise UserError(f"holds {grid.count} bands of {key} {found}, {expected}", path, "give it what it was trained on")
 
 
 def _valid(array: np.ndarray, nodata: float | None) -> np.ndarray:

@@ -186,6 +186,33 @@ class StDaSegNet(Strict):
     )
 
 
+class HfdNet(Supervised):
+    """Heterogeneous feature distillation from a frozen teacher of another sensor (arXiv 2210.08988), reconstructed."""
+
+    at: Literal["encoder", "aligned", "fused", "logits"] = Field(
+        description="whose maps are compared: the backbone's, the decoder's aligned levels, what the classifier reads, its answer"
+    )
+    loss: Literal["nl2", "mse", "cwd", "at", "aff"] = Field(
+        description="cells by direction or by value, channels as distributions over cells, energy of cells, cosines of pairs"
+    )
+    adapter: Literal["identity", "mlp"] = Field(description="between the student's map and the teacher's; identity: one width")
+    mode: Literal["mimic", "hallucinate"] = Field(
+        description="mimic: adapters are left behind; hallucinate: what they tell is added to the student's maps for good"
+    )
+    feature_weight: float = Field(ge=0, description="of the distance between maps; with both weights 0 no teacher is read")
+    logit_weight: float = Field(ge=0, description="of the divergence from the teacher's logits")
+    temperature: float = Field(gt=0, description="that both logits are divided by")
+    ramp: float = Field(ge=0, le=1, description="share of the steps in which both weights rise from 0")
+    gate: Literal["none", "right", "sure"] = Field(
+        description="believe the teacher everywhere; where it tells the label (unlabelled tiles: where it is sure); where sure"
+    )
+    gate_threshold: float = Field(ge=0, le=1, description="how probable a sure answer is at least")
+    tolerance: int = Field(ge=0, description="cells around its own that a cell may be nearest to (nl2, mse): SAR displaces")
+    pool: bool = Field(description="average both maps over 3 x 3 cells first")
+    unlabelled: bool = Field(description="also distil on a batch of unlabelled tiles")
+    supervised_weight: float = Field(ge=0, description="of the cross-entropy: 1, but for matched controls")
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a method lives, what can be set, and what teachers it takes: at least, at most."""
@@ -207,5 +234,6 @@ METHODS: dict[str, Entry] = {
     "mtdf": Entry("georelay.methods.mtdf", "MtdfMethod", Mtdf, teachers=(1, 8)),
     "adabn": Entry("georelay.methods.adabn", "AdaBnMethod", Supervised),
     "stdasegnet": Entry("georelay.methods.stdasegnet", "StDaSegNetMethod", StDaSegNet),
+    "hfdnet": Entry("georelay.methods.hfdnet", "HfdNetMethod", HfdNet, teachers=(0, 1)),
     "transfer": Entry("georelay.methods.transfer", "TransferMethod", Transfer, teachers=(1, 1), views=("online",)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from georelay.models.decoders.blocks import Decoder, resized, whole
 from georelay.models.decoders.deeplab import DeeplabDecoder
 from georelay.models.decoders.dpt import DptDecoder
 from georelay.models.decoders.fpn import FpnDecoder
+from georelay.models.decoders.hfam import ALIGNMENTS, HfamDecoder
 from georelay.models.decoders.segformer import SegformerDecoder
 from georelay.models.decoders.uper import UperDecoder
 from georelay.models.positions import OWN_RULE
@@ -26,6 +28,7 @@ DECODERS: dict[str, Callable[..., Decoder]] = {
     "uper": UperDecoder,
     "dpt": DptDecoder,
     "deeplab": DeeplabDecoder,
+    **{f"hfam-{alignment}": partial(HfamDecoder, alignment=alignment) for alignment in ALIGNMENTS},
 }
 
 

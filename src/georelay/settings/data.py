@@ -57,34 +57,48 @@ Scenes = Annotated[Annotated[str, Tag("[one]")] | Annotated[list[str], Tag("[man
 
 
 class Splits(Strict):
-    """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for."""
+    """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for.
+
+    In a list `12_*` names all scenes that begin so, and `*` alone what the domain's other lists leave.
+    """
 
     train: ByDomain[Scenes]
     val: ByDomain[Scenes] | None = Field(description="null: there is none")
     test: ByDomain[Scenes]
 
 
-class Folder(Strict):
-    """A source that lies unpacked in a folder: images and labels in pairs of one name, split by folders or lists, or one pool.
+class Imagery(Strict):
+    """Images of one sensor."""
 
-    `images`, `labels`, `gsd` and the lists of `splits` may differ by domain.
+    images: ByDomain[str] = Field(description="glob under path, with {split} and {domain}")
+    bands: list[str] = Field(min_length=1, description="of the images, in their order")
+    unit: Literal["reflectance", "dB", "power"] = Field(description="power: linear intensity of radar, which becomes dB")
+    scale: float = Field(gt=0, description="a raster value times this is the physical value")
+    nodata: float | None
+    blank: float | None = Field(
+        default=None,
+        description="what all bands are where nothing was measured, as in margins; becomes NaN, and the image float32. "
+        "With unit power that is so of 0 anyway",
+    )
+    floor_db: float | None = Field(default=None, description="unit power: what is weaker, zero too, becomes this")
+
+
+class Files(Strict):
+    """What is common to sources that are files of yours: split by folders or lists, or one pool.
+
+    Patterns, `gsd` and the lists of `splits` may differ by domain.
     """
 
     module: ClassVar[str] = "georelay.sources.folder"
-    kind: Literal["folder"] = Field(description="the rasters are files of yours")
     path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
-    images: ByDomain[str] = Field(description="glob under path, with {split} and {domain}")
-    labels: ByDomain[str] = Field(description="the same for labels; what the last * stands for is the same for image and label")
+    labels: ByDomain[str] = Field(description="glob of labels; what the last * stands for is the same for image and label")
     labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
     splits: Splits | None = Field(description="null: one pool, which the split rule of a task divides")
     domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
-    modality: str
-    bands: list[str] = Field(min_length=1, description="of the images, in their order")
-    unit: Literal["reflectance", "dB"]
-    scale: float = Field(gt=0, description="a raster value times this is the physical value")
-    nodata: float | None
+    left_out: ByDomain[list[str]] | None = Field(default=None, description="scenes of no use, in the words of `splits`")
+    labels_band: Positive | None = Field(default=None, description="which band of label files with several; null: they have one")
     gsd: ByDomain[Annotated[float, Field(gt=0)]] | None = Field(
-        description="metres a pixel, of images that lie nowhere or domains of several CRS; null: not known"
+        description="metres a pixel, of images that lie nowhere or in several CRS; null: not known"
     )
     classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
     ignore: Byte = Field(description="number that is no class, in the label files and in what we write")
@@ -92,12 +106,44 @@ class Folder(Strict):
     others: str | None = Field(
         default=None, description="what else is in the label files: a class by its name, or `ignore`; null: refused"
     )
+    looks: str | None = Field(
+        default=None, description="text file under path: lines of a strip, which is part of its scenes' names, and 0 or 1"
+    )
     licence: str = Field(min_length=1)
     url: str | None = Field(description="where it is downloaded from")
     download: str | None = Field(description="what is downloaded there, and how large it is")
 
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """The images of each modality."""
+        raise NotImplementedError
 
-Source = Annotated[Synthetic | Folder, Field(discriminator="kind")]
+
+class Folder(Files, Imagery):
+    """A source that lies unpacked in a folder: images and labels in pairs of one name."""
+
+    kind: Literal["folder"] = Field(description="the rasters are files of yours")
+    modality: str
+
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """Of the one modality."""
+        return {self.modality: self}
+
+
+class Paired(Files):
+    """The same with images of several sensors, on one grid, for each label."""
+
+    kind: Literal["paired"] = Field(description="the rasters are files of yours, of several sensors")
+    modalities: dict[Slug, Imagery] = Field(min_length=1)
+
+    @property
+    def imagery(self) -> dict[str, Imagery]:
+        """As they stand there."""
+        return self.modalities
+
+
+Source = Annotated[Synthetic | Folder | Paired, Field(discriminator="kind")]
 
 
 class Fractions(Strict):
@@ -111,16 +157,20 @@ class Fractions(Strict):
 class Split(Strict):
     """Which tile belongs to train, val or test; tiles nearer than `buffer` to another split are dropped.
 
-    Rule `scene` takes what the source says. The others draw, domain by domain: square `blocks` of ground, whole `scenes`,
-    or `tiles` one by one. The last is how some papers split, and it leaks: neighbours, and tiles of one scene, stand in
-    train and in test, so scores are too good for any other place. No pixel is in two splits all the same.
+    Rule `scene` takes what the source says. Three draw, domain by domain: square `blocks` of ground, whole `scenes`, or
+    `tiles` one by one. The last is how some papers split, and it leaks: neighbours, and tiles of one scene, stand in train
+    and in test, so scores are too good for any other place. No pixel is in two splits all the same. Rule `eastings` puts
+    scenes into `bins` of equal number from west to east: the last one tests, the last but one validates, and a `fold` moves
+    both westwards.
     """
 
-    rule: Literal["scene", "scenes", "blocks", "tiles"]
+    rule: Literal["scene", "scenes", "blocks", "tiles", "eastings"]
     buffer: NonNegative = Field(description="metres kept free between train and test; rule tiles keeps none")
     block: float | None = Field(default=None, gt=0, description="side of a ground block in metres (rule blocks)")
     fractions: Fractions | None = Field(default=None, description="of what is drawn (rules blocks, scenes and tiles)")
     seed: Count | None = None
+    bins: Annotated[int, Field(ge=3)] | None = Field(default=None, description="rule eastings: one tests, one validates")
+    fold: Count = Field(default=0, description="rule eastings: so many bins west of the last is the one that tests")
     of: Literal["all", "held-out"] = Field(
         default="all", description="draw among everything, or only among what the source does not give to train"
     )
@@ -151,6 +201,9 @@ class Task(Strict):
         default="shift",
         description="the last tiles of a scene: moved inwards, filled up with pixels that are not valid, or dropped "
         "with what no whole stride reaches",
+    )
+    align_look: bool = Field(
+        default=False, description="turn tiles of look 1 by 180 degrees, so that radar looks from one side; maps are turned back"
     )
     split: Split
     compression: Literal["none", "zstd"] = Field(description="none keeps the store a memory map")

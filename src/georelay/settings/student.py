@@ -18,7 +18,18 @@ class Model(Strict):
     normed: list[Count] = Field(description="blocks of a transformer whose maps pass its final norm")
     positions: Literal["timm", "exact", "dinov2"] = Field(description="how a transformer's position table is resampled")
     neck: list[Annotated[float, Field(gt=0)]] = Field(description="scales of a neck, one a level; none: no neck")
-    decoder: Literal["fpn", "segformer", "uper", "dpt", "deeplab"]
+    decoder: Literal[
+        "fpn",
+        "segformer",
+        "uper",
+        "dpt",
+        "deeplab",
+        "hfam-none",
+        "hfam-concat",
+        "hfam-flow",
+        "hfam-biflow",
+        "hfam-deformable",
+    ]
     width: Positive
     dropout: Share
     weights: str | None = Field(description="file to start from, safetensors or plain torch.save; null is random")
@@ -68,3 +79,4 @@ class Predict(Strict):
         min_length=1,
         description="of whole scenes, which then lie in memory; the mean of what is answered at each; [1.0]: as they are",
     )
+    missing: list[str] = Field(description="inputs that are gone at test time: their mean is shown, no file of theirs is read")

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from georelay.settings.base import Count, Positive, Slug, Strict
+
+TAP_WORD = r"^(decoder|logits|aligned-(0|[1-9][0-9]*))$"
+
+
+def _tap(value: Any) -> Any:
+    """One complaint in the place of one for each member of the union."""
+    if (type(value) is int and value >= 0) or (isinstance(value, str) and re.fullmatch(TAP_WORD, value)):
+        return value
+    raise ValueError("must be the number of a block or stage, decoder, logits, or aligned-0, aligned-1 and so on")
+
+
+Tap = Annotated[Count | Annotated[str, Field(pattern=TAP_WORD)], BeforeValidator(_tap)]
 
 
 class Statistics(Strict):
@@ -38,7 +51,7 @@ class Teacher(Strict):
     sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
     ignored_keys: list[str] = Field(description="patterns of keys in the file that may stay unused")
     taught: Taught | None
-    taps: list[Count | Literal["decoder", "logits"]] = Field(min_length=1, description="blocks or stages whose maps are kept")
+    taps: list[Tap] = Field(min_length=1, description="what is kept: maps of blocks or stages, or of a taught network's decoder")
     normed: list[Count] = Field(description="taps that pass the network's final norm")
     unit: Literal["reflectance", "dB"] = Field(description="of the modality it reads")
     bands: list[str] | Literal["all"] | None = Field(description="in the teacher's order; null: as it was taught")

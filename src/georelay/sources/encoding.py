@@ -42,12 +42,14 @@ def _check_words(source: Any, where: str) -> None:
 
 
 def check_kind(path: Path, grid: Grid, source: Any) -> None:
-    """One band of integers, or three of bytes."""
+    """Integers in one band, or three of bytes."""
     if source.labels_as == "colour":
         if (grid.count, grid.dtype) != (3, "uint8"):
             hint = "labels of one band of numbers are `labels_as: index`"
             raise UserError(f"labels must be three bands of uint8, not {grid.count} of {grid.dtype}", path, hint)
-    elif grid.count != 1 or np.dtype(grid.dtype).kind not in "ui":
+    elif source.labels_band is not None and (grid.count < source.labels_band or np.dtype(grid.dtype).kind not in "ui"):
+        raise UserError(f"labels must be integers in band {source.labels_band}, not {grid.count} bands of {grid.dtype}", path)
+    elif source.labels_band is None and (grid.count != 1 or np.dtype(grid.dtype).kind not in "ui"):
         hint = "save the classes' numbers, as a grey or a palette image, or say `labels_as: colour`"
         raise UserError(f"labels must be one band of integers, not {grid.count} of {grid.dtype}", path, hint)
 
@@ -56,7 +58,9 @@ def read_classes(path: Path, grid: Grid, source: Any) -> np.ndarray:
     """The classes [y, x] of a label file as places in the list; what is neither a class nor ignored is what the source says
     of others, or a UserError.
     """
-    raw = _packed(read_whole(path, grid)) if source.labels_as == "colour" else read_whole(path, grid)[0]
+    raw = (
+        _packed(read_whole(path, grid)) if source.labels_as == "colour" else read_whole(path, grid)[(source.labels_band or 1) - 1]
+    )
     classes = np.full(raw.shape, _others(source), np.uint16)
     for value in (*source.ignored, source.ignore) if source.labels_as == "index" else ():
         classes[raw == value] = source.ignore

@@ -27,6 +27,7 @@ class Scene:
     domain: str
     images: Mapping[str, str]
     label: str
+    look: int | None = None  # of radar, 0 or 1; None: not told
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -104,6 +105,7 @@ class Receipt:
         plain = {key: getattr(self, key) for key in ("source", "kind", "licence", "url", "ignore", "crs")}
         scenes = [
             {"name": s.name, "split": s.split, "domain": s.domain, "images": dict(s.images), "label": s.label}
+            | ({} if s.look is None else {"look": s.look})
             for s in self.scenes
         ]
         return plain | {
@@ -141,7 +143,9 @@ def _parse(data: Any, path: Path) -> Receipt:
 def _scene(entry: Any, data: Mapping[str, Any], path: Path, index: int) -> Scene:
     place = f"scenes.{index}"
     _check(entry, _SCENE, path, place)
-    scene = Scene(**{key: entry[key] for key in _SCENE})
+    scene = Scene(**{key: entry[key] for key in _SCENE}, look=entry.get("look"))
+    if scene.look not in (None, 0, 1):
+        raise UserError(f"look is {scene.look}, must be 0 or 1", f"{path}: {place}.look")
     if scene.split not in SPLITS:
         raise UserError(f'split is "{scene.split}", must be one of {", ".join(SPLITS)}', f"{path}: {place}.split")
     for name in scene.files:

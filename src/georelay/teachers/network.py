@@ -12,38 +12,55 @@ from torch import Tensor, nn
 
 from georelay.errors import UserError
 from georelay.models.backbones import adapt_stem, band_count
+from georelay.models.decoders.blocks import PyramidDecoder
 from georelay.models.student import build_student
 from georelay.models.taps import TapNetwork
 from georelay.models.weights import read_weights, require_keys
 from georelay.teachers.intake import Intake, fitted, make_intake
 
-WORDS = ("decoder", "logits")  # taps that only a network taught here has
+WORDS = ("decoder", "logits")  # taps that only a network taught here has, as it has aligned-0 and so on
 
 
 class TaughtNetwork(nn.Module):
-    """A network taught here. Taps are its backbone's stages by number, "decoder" (before the classifier) and "logits"."""
+    """A network taught here. Taps are its backbone's stages by number, "decoder" (before the classifier) and "logits".
+
+    Where its decoder makes levels, these are the taps "aligned-0" (the finest), "aligned-1" and so on.
+    """
 
     def __init__(self, model: Mapping[str, Any], bands: int, classes: int, taps: Sequence[int | str]) -> None:
         super().__init__()
         self.net: Any = build_student(model, bands, classes)
         self.taps, self.stages = list(taps), sorted(model["stages"])
-        if wrong := [tap for tap in taps if tap not in (*self.stages, *WORDS)]:
-            raise UserError(f"this teacher has taps {self.stages} and {' and '.join(WORDS)}, not {wrong}", "teacher.taps")
-        classify = self.net.decoder.classify
-        widths = dict(zip(self.stages, self.net.backbone.channels, strict=True))
-        strides: dict[Any, Any] = dict(zip(self.stages, self.net.backbone.strides, strict=True))
-        self.channels = [(widths | {"decoder": classify.in_channels, "logits": classes})[tap] for tap in self.taps]
-        self.strides: list[int] = [(strides | dict.fromkeys(WORDS, self.net.stride))[tap] for tap in self.taps]
-        self.multiple = max(strides.values())
+        decoder: Any = self.net.decoder
+        levels = decoder.strides if isinstance(decoder, PyramidDecoder) else []
+        self.aligned = [f"aligned-{level}" for level in range(len(levels))]
+        stages = zip(self.net.backbone.channels, self.net.backbone.strides, strict=True)
+        facts: dict[int | str, tuple[int, Any]] = dict(zip(self.stages, stages, strict=True))
+        facts |= {"decoder": (decoder.classify.in_channels, decoder.stride), "logits": (classes, decoder.stride)}
+        facts |= {tap: (decoder.width, stride) for tap, stride in zip(self.aligned, levels, strict=True)}
+        if wrong := [tap for tap in taps if tap not in facts]:
+            *others, last = (*WORDS, *self.aligned)
+            raise UserError(f"this teacher has taps {self.stages}, {', '.join(others)} and {last}, not {wrong}", "teacher.taps")
+        self.channels, self.strides = ([facts[tap][place] for tap in self.taps] for place in range(2))
+        self.multiple = max(self.net.backbone.strides)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """One map (B, C, h, w) per tap, in the order of the taps."""
         maps = self.net.backbone(image)
         found: dict[int | str, Tensor] = dict(zip(self.stages, maps, strict=True))
-        if any(tap in WORDS for tap in self.taps):
-            found["decoder"] = self.net.decoder.embed(maps)
-            found["logits"] = self.net.decoder.classify(found["decoder"])
+        if any(isinstance(tap, str) for tap in self.taps):
+            found |= self._decoded(self.net.neck(maps))
         return [found[tap] for tap in self.taps]
+
+    def _decoded(self, maps: Sequence[Tensor]) -> dict[int | str, Tensor]:
+        """The taps that are words; levels are made once, and joined only where somebody asks for that."""
+        decoder = self.net.decoder
+        levels = decoder.levels(maps) if self.aligned else []
+        found: dict[int | str, Tensor] = dict(zip(self.aligned, levels, strict=True))
+        if any(tap in WORDS for tap in self.taps):
+            found["decoder"] = decoder.gather(levels) if self.aligned else decoder.embed(maps)
+            found["logits"] = decoder.classify(found["decoder"])
+        return found
 
 
 class TeacherNetwork(nn.Module):
@@ -101,7 +118,7 @@ def build_network(settings: Mapping[str, Any], taught: Mapping[str, Any] | None,
     """A teacher's network with random weights; `bands` other than a timm network's own are built in."""
     if taught is not None:
         return TaughtNetwork(taught["model"], taught["bands"], taught["classes"], settings["taps"])
-    if words := [tap for tap in settings["taps"] if tap in WORDS]:
+    if words := [tap for tap in settings["taps"] if isinstance(tap, str)]:
         raise UserError(f"only networks taught here have {' and '.join(words)}", "teacher.taps", "choose blocks by number")
     arguments = dict(settings["arguments"]) | ({} if bands is None else {"in_chans": bands})
     places = (settings["positions"], settings["position_grid"])

@@ -75,7 +75,9 @@ def _axes(rasters: Rasters, pixel: tuple[float, float] | None) -> dict[str, tupl
 
 
 def _common_pixel(rasters: Rasters) -> tuple[float, float] | None:
-    """The step along x and y, if all scenes have the same one and none is turned."""
+    """The step along x and y, if all scenes have the same one and none is turned, nor its tiles."""
+    if rasters.turned.any():
+        return None
     steps = np.array([grid.transform for grid in rasters.grids])
     same = np.allclose(steps[:, [0, 4]], steps[0, [0, 4]], rtol=1e-9, atol=0)
     return (float(steps[0, 0]), float(steps[0, 4])) if same and not steps[:, [1, 3]].any() else None

@@ -46,9 +46,13 @@ def select_tiles(rasters: Rasters, task_name: str, task: Any, places: Places, fa
     keep = facts.valid > 0
     if not keep.any():
         raise UserError("every tile holds nothing but nodata", f"params.yaml: tasks.{task_name}", "check the rasters")
+    if task.split.rule == "eastings" and rasters.grids[0].crs is None:
+        raise UserError("scenes without a CRS have no easting", f"params.yaml: tasks.{task_name}.split.rule", "use rule scenes")
     domain = np.array([rasters.receipt.domains.index(scene.domain) for scene in scenes], np.uint8)[places.scene]
     affine = splitting.transforms(places, rasters.grids)
     boxes = ground_boxes(rasters, places, affine, task.split.buffer)
+    back = rasters.turned[places.scene]
+    affine[back] = splitting.turned(affine[back], rasters.tile)
     split = _assigned(keep, places, boxes, domain, scenes, task.split)
     apart = keep.copy()
     apart[keep] = splitting.keep_apart(split[keep], boxes[keep], task.split.buffer)

@@ -32,6 +32,12 @@ def transforms(places: Places, grids: Sequence[Grid]) -> np.ndarray:
     return np.stack([a, b, x, d, e, y], axis=1)
 
 
+def turned(affine: np.ndarray, tile: int) -> np.ndarray:
+    """The transforms of tiles that were turned by 180 degrees: their first pixel is what was the last."""
+    a, b, c, d, e, f = affine.T
+    return np.stack([-a, -b, c + (a + b) * tile, -d, -e, f + (d + e) * tile], axis=1)
+
+
 def extents(places: Places, grids: Sequence[Grid], tile: int) -> tuple[np.ndarray, np.ndarray]:
     """Width and height of the part of every tile that lies in its scene."""
     height, width = np.array([(grid.height, grid.width) for grid in grids])[places.scene].T
@@ -64,6 +70,8 @@ def by_draw(places: Places, boxes: np.ndarray, region: np.ndarray, names: Sequen
         return by_blocks(boxes, region, split)
     if split.rule == "scenes":
         return by_scenes(places, region, names, split)
+    if split.rule == "eastings":
+        return by_eastings(places, boxes, region, split)
     return by_tiles(places, region, names, split)
 
 
@@ -80,6 +88,25 @@ def by_scenes(places: Places, region: np.ndarray, names: Sequence[str], split: A
     scenes, first, member = np.unique(places.scene, return_index=True, return_inverse=True)
     drawn = [_draw(split.seed, names[scene]) for scene in scenes.tolist()]
     return _dealt(drawn, region[first], split.fractions, _rounded)[member.ravel()]
+
+
+def by_eastings(places: Places, boxes: np.ndarray, region: np.ndarray, split: Any) -> np.ndarray:
+    """Bins of equal number from west to east, region by region, of scenes by the eastings of their centres.
+
+    Scenes of one place, seen several times, are in one bin.
+    """
+    scenes, first, member = np.unique(places.scene, return_index=True, return_inverse=True)
+    west, east = np.full(len(scenes), np.inf), np.full(len(scenes), -np.inf)
+    np.minimum.at(west, member.ravel(), boxes[:, 0])
+    np.maximum.at(east, member.ravel(), boxes[:, 2])
+    middle, bins = (west + east) / 2, np.zeros(len(scenes), np.int64)
+    for name in np.unique(region):
+        mine = region[first] == name
+        edges = np.quantile(middle[mine], np.arange(1, split.bins) / split.bins)
+        bins[mine] = np.searchsorted(edges, middle[mine], side="right")
+    codes = np.full(split.bins, TRAIN, np.uint8)
+    codes[-1 - split.fold], codes[(-2 - split.fold) % split.bins] = TEST, VAL
+    return np.asarray(codes[bins][member.ravel()])
 
 
 def by_tiles(places: Places, region: np.ndarray, names: Sequence[str], split: Any) -> np.ndarray:

@@ -30,6 +30,7 @@ class Rasters:
     modalities: Mapping[str, Mapping[str, Any]]
     grids: Sequence[Grid]
     tile: int
+    turned: np.ndarray  # scene by scene: its tiles are turned by 180 degrees
 
     @property
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
@@ -65,7 +66,7 @@ class Facts:
         return Facts(self.valid[keep], self.classes[keep], sums, squares)
 
 
-def open_rasters(receipt: Receipt, folder: Path, modalities: Sequence[str], tile: int) -> Rasters:
+def open_rasters(receipt: Receipt, folder: Path, modalities: Sequence[str], tile: int, align_look: bool = False) -> Rasters:
     """Read and compare all headers; whatever does not fit together is a UserError."""
     for name in modalities:
         if name not in receipt.modalities:
@@ -76,7 +77,14 @@ def open_rasters(receipt: Receipt, folder: Path, modalities: Sequence[str], tile
         if grid.crs != grids[0].crs:
             what = f"CRS {grid.crs} against {grids[0].crs} of {folder / receipt.scenes[0].label}"
             raise UserError(what, folder / scene.label, "reproject the scenes of one task to one CRS")
-    return Rasters(receipt, folder, known, grids, tile)
+    return Rasters(receipt, folder, known, grids, tile, np.array([align_look and _looks_back(s, folder) for s in receipt.scenes]))
+
+
+def _looks_back(scene: Scene, folder: Path) -> bool:
+    """Whether radar looked at the scene from the side that is not kept."""
+    if scene.look is None:
+        raise UserError(f"does not tell the look of scene {scene.name}", folder / NAME, "leave `align_look` of the task out")
+    return scene.look == 1
 
 
 def _scene_grid(receipt: Receipt, scene: Scene, folder: Path, modalities: Mapping[str, Any], tile: int) -> Grid:
@@ -117,7 +125,8 @@ def read_block(rasters: Rasters, places: Places, block: Block) -> dict[str, np.n
         valid &= _valid(array, rasters.modalities[name]["nodata"])
     layers = {name: _filled(array, size, 0) for name, array in (raw | {VALID: valid.view(np.uint8)}).items()}
     layers[LABEL] = _filled(label, size, rasters.receipt.ignore)
-    return {name: _tiles(layers[name], row - top, col - left, rasters.tile) for name in rasters.shapes}
+    tiles = {name: _tiles(layers[name], row - top, col - left, rasters.tile) for name in rasters.shapes}
+    return {name: array[..., ::-1, ::-1] for name, array in tiles.items()} if rasters.turned[block.scene] else tiles
 
 
 def _filled(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:

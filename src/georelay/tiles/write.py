@@ -46,7 +46,7 @@ def write_tiles(
     folder, target = Path(folder), Path(target)
     receipt.require(folder)
     require_each(task.stride, receipt.domains, f"params.yaml: tasks.{task_name}.stride")
-    rasters = open_rasters(receipt, folder, task.modalities, task.tile)
+    rasters = open_rasters(receipt, folder, task.modalities, task.tile, task.align_look)
     per_block = tiles_per_block(memory_mb, workers, rasters.tile_bytes)
     strides = [of_domain(task.stride, scene.domain) for scene in receipt.scenes]
     places, blocks = cut(rasters.grids, task.tile, strides, per_block, task.edges)
@@ -208,7 +208,7 @@ def _attributes(rasters: Rasters, selection: Selection, task_name: str, task: An
         "compression": task.compression,
         "buffer": task.split.buffer,
         "crs": rasters.grids[0].crs,
-    }
+    } | ({"turned": [name for name, back in zip(names, rasters.turned, strict=True) if back]} if task.align_look else {})
 
 
 def _card(rasters: Rasters, attrs: dict[str, Any], selection: Selection, target: Path) -> dict[str, Any]:

@@ -32,6 +32,25 @@ class Decoder(nn.Module, ABC):
         return logits
 
 
+class PyramidDecoder(Decoder):
+    """A decoder in two steps: maps of one width, one a level, which others may look at; then what joins them."""
+
+    width: int
+    strides: list[float]
+
+    @abstractmethod
+    def levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps of `width` channels at `strides`, finest first."""
+
+    @abstractmethod
+    def gather(self, levels: Sequence[Tensor]) -> Tensor:
+        """What the classifier reads, from what `levels` gave."""
+
+    def embed(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the classifier reads."""
+        return self.gather(self.levels(maps))
+
+
 class ConvUnit(nn.Sequential):
     """Convolution without bias, BatchNorm, ReLU; the size of the map is kept."""
 
