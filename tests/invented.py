@@ -260,7 +260,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "supervised": {"label_smoothing": 0.0},
     "pretext": {"targets": ["vv", "vh"], "edges": [-0.5, 0.5], "masked": 0.3, "block": 8, "band_dropout": 0.3},
     "distil": {"weight": 1.0, "unlabelled": True},
-    "transfer": {"label_smoothing": 0.0, "frozen": False},
+    "transfer": {"label_smoothing": 0.0, "frozen": False, "whole": False},
     "adabn": {"label_smoothing": 0.0},
     "stdasegnet": {
         "gate": True,

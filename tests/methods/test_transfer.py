@@ -17,14 +17,16 @@ from georelay.teachers.network import open_teacher
 from georelay.train.distributed import World
 from georelay.train.optimizer import Optimisers
 from georelay.train.run import build_method
-from invented import CARD, MODALITIES, SIDE, InventedStore, make_plan, write_teacher
+from invented import CARD, MODALITIES, SIDE, TWIN, InventedStore, make_plan, write_teacher
 
 torch.set_num_threads(1)  # on networks this small a second thread costs more than it brings
 
 
-def build(root: Path, settings: dict[str, Any] | None = None, **changes: Any) -> TransferMethod:
+def build(
+    root: Path, settings: dict[str, Any] | None = None, card: dict[str, Any] | None = None, **changes: Any
+) -> TransferMethod:
     """As a run would; `settings` change those of the teacher's card."""
-    card = write_teacher(root, "seer")
+    card = write_teacher(root, "seer", card)
     card |= {"settings": card["settings"] | (settings or {})}
     method = build_method(make_plan("transfer", **({"teachers": {"seer": card}} | changes)), 0, root)
     assert isinstance(method, TransferMethod)
@@ -148,3 +150,36 @@ def test_inputs_that_the_teacher_does_not_read_are_refused(inputs: list[str], tm
 def test_other_weights_than_the_card_s_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)seer\.safetensors: is damaged.*georelay teach seer"):
         build(tmp_path, teachers={"seer": CARD})
+
+
+def whole(root: Path, frozen: bool, taps: list[Any]) -> TransferMethod:
+    """A teacher of the task's own classes, as a whole; tiles are seen as they lie."""
+    as_they_lie = {"flip": False, "turn": False}
+    return build(root, {"taps": taps}, TWIN, options={"frozen": frozen, "whole": True}, augment=as_they_lie)
+
+
+def test_a_whole_teacher_answers_as_itself_and_learns_nothing(tmp_path: Path) -> None:
+    method = whole(tmp_path, True, [1, "logits"])
+    own = {key: tensor.clone() for key, tensor in method.student.state_dict().items()}
+    assert method.parameter_groups() == {}
+    after = trained(method).student.state_dict()
+    assert all(torch.equal(own[key], after[key]) for key in own)
+    given, path = batch(method.eval()), tmp_path / "results/teachers/seer.safetensors"
+    card = TWIN | {"name": "seer", "settings": TWIN["settings"] | {"taps": ["logits"]}}
+    raw = torch.from_numpy(InventedStore().array("optical").astype("float32"))[given.index]
+    (expected,) = open_teacher(card, path, MODALITIES["optical"])(raw, torch.ones(len(raw), 1, SIDE, SIDE, dtype=torch.bool))
+    torch.testing.assert_close(method.student(given.image), expected, atol=1e-4, rtol=1e-4)
+    assert method.predict(given.image).shape == (8, 4, SIDE, SIDE)
+
+
+def test_a_whole_teacher_that_is_not_frozen_is_trained_to_its_classifier(tmp_path: Path) -> None:
+    method = whole(tmp_path, False, ["logits"])
+    before, after = network(method), network(trained(method))
+    assert not torch.equal(before["net.decoder.classify.weight"], after["net.decoder.classify.weight"])
+
+
+def test_a_whole_teacher_needs_logits_of_the_task_s_classes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)whole: teacher seer keeps no logits, only \[1\].*add logits to its taps"):
+        whole(tmp_path, True, [1])
+    with pytest.raises(UserError, match=r"tells 3 classes apart, the task has 4"):
+        build(tmp_path, {"taps": ["logits"]}, options={"whole": True})

@@ -94,9 +94,10 @@ class Ktda(Strict):
 
 
 class Transfer(Supervised):
-    """A teacher's own network under a fresh decoder."""
+    """A teacher's own network under a fresh decoder, or with its own classifier."""
 
     frozen: bool = Field(description="false: it is trained on with the decoder")
+    whole: bool = Field(description="the teacher answers by its own classifier; frozen, too, nothing is trained: `steps: 1`")
 
 
 class HardExamples(Strict):

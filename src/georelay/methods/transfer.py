@@ -5,7 +5,7 @@ The control that every distillation owes: why imitate a network that one could s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from georelay.batches.modality import modality_of
 from georelay.errors import UserError
 from georelay.files import require_digest
+from georelay.methods.base import Batches, Group, Losses, Updater, mean_losses
 from georelay.methods.supervised import SupervisedMethod
 from georelay.models.backbones import adapt_stem
 from georelay.models.student import Student, build_head
 from georelay.teachers.intake import fitted, make_intake
 from georelay.teachers.network import build_network, modality_for, open_teacher, seen_in
 from georelay.teachers.view import FOLDER
+
+LOGITS = "logits"
 
 
 class TeacherBackbone(nn.Module):
@@ -74,12 +77,33 @@ class TeacherBackbone(nn.Module):
             parameter.requires_grad_(gradient is not None)
 
 
+class WholeTeacher(nn.Module):
+    """A teacher of the task's own classes: its answer is its own."""
+
+    def __init__(self, backbone: TeacherBackbone, classes: int, where: str) -> None:
+        super().__init__()
+        taps = backbone.settings["taps"]
+        if LOGITS not in taps:
+            what = f"teacher {backbone.name} keeps no logits, only {taps}"
+            raise UserError(what, f"{where}.whole", f"add {LOGITS} to its taps, or set it to false")
+        self.backbone, self.place = backbone, taps.index(LOGITS)
+        if backbone.channels[self.place] != classes:
+            what = f"teacher {backbone.name} tells {backbone.channels[self.place]} classes apart, the task has {classes}"
+            raise UserError(what, f"{where}.teachers", "use a teacher of this task, or `whole: false`")
+        self.stride: float | None = backbone.strides[self.place]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits at the teacher's own stride."""
+        logits: Tensor = self.backbone(image)[self.place]
+        return logits
+
+
 class TransferMethod(SupervisedMethod):
-    """Cross-entropy of a decoder on a teacher's maps."""
+    """Cross-entropy of a decoder on a teacher's maps, or of the teacher's own."""
 
     @classmethod
-    def build_student(cls, plan: Mapping[str, Any]) -> Student:
-        """The teacher's network with random weights, under the decoder of `settings.model`."""
+    def build_student(cls, plan: Mapping[str, Any]) -> Student | WholeTeacher:
+        """The teacher's network with random weights, under the decoder of `settings.model` or with its own."""
         backbone = TeacherBackbone(plan, plan["settings"]["method"]["frozen"])
         settings, where = plan["settings"], f"experiments.{plan['experiment']}"
         if settings["model"]["weights"]:
@@ -87,7 +111,12 @@ class TransferMethod(SupervisedMethod):
         if backbone.settings["size"] is not None:
             what = f"teacher {backbone.name} sees windows of any size at {backbone.settings['size']} pixels, so scales differ"
             raise UserError(what, f"teachers.{backbone.name}.size", "set it to null")
-        student = Student(backbone, *build_head(settings["model"], backbone.channels, backbone.strides, len(plan["classes"])))
+        classes = len(plan["classes"])
+        student: Student | WholeTeacher
+        if settings["method"]["whole"]:
+            student = WholeTeacher(backbone, classes, where)
+        else:
+            student = Student(backbone, *build_head(settings["model"], backbone.channels, backbone.strides, classes))
         if backbone.settings["fit"] == "resize":
             student.stride = None  # its maps span the image, whatever their number of cells
         return student
@@ -95,3 +124,19 @@ class TransferMethod(SupervisedMethod):
     def prepare(self, root: Path) -> None:
         """Read the teacher's weights."""
         self.student.backbone.load(root)
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything does: a teacher that is whole and frozen is only looked at."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def parameter_groups(self) -> dict[str, list[Group]]:
+        """No optimiser where nothing is trained."""
+        return super().parameter_groups() if self.trains else {}
+
+    def step(self, parts: Sequence[Batches], step: int, updater: Updater) -> Losses:
+        """One update, if there is anything to update."""
+        if self.trains:
+            return super().step(parts, step, updater)
+        with torch.no_grad(), updater.autocast():
+            return mean_losses([self.loss(batches, step) for batches in parts])
