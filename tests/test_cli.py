@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -56,6 +57,18 @@ def leftovers(folder: Path) -> list[str]:
 )
 def test_unknown_names_and_missing_files(checkout: Checkout, words: tuple[str, ...], message: str) -> None:
     assert message in refused(checkout, *words)
+
+
+@pytest.mark.parametrize("stage", ["train", "predict"])
+def test_a_plan_of_other_code_is_refused(checkout: Checkout, stage: str) -> None:
+    """Its digests would name results that this code does not give."""
+    path = checkout.folder / "results/plans/clouds-student.json"
+    plan = json.loads(path.read_text())
+    plan["code"][stage] = "0" * 64
+    path.unlink()
+    path.write_text(json.dumps(plan))
+    output = refused(checkout, stage, "clouds-student", "0")
+    assert "clouds-student.json" in output and "run `georelay plan clouds-student`" in output
 
 
 def test_a_truncated_raster_is_named_and_no_store_is_left(checkout: Checkout) -> None:

@@ -27,6 +27,7 @@ from georelay.plan import (
     raw_folder,
     run_fingerprint,
     source_key,
+    stage_code,
     task_key,
     teacher_key,
     teacher_path,
@@ -133,7 +134,7 @@ def plan(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     """Train one row with one seed."""
-    facts, seed = _plan(arguments), arguments.seed
+    facts, seed = _current_plan(arguments, "train"), arguments.seed
     fingerprint = run_fingerprint(facts, seed)
     folder = _run_folder(arguments)
 
@@ -152,7 +153,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Predict every test scene of one run as a georeferenced map."""
-    facts = _plan(arguments)
+    facts = _current_plan(arguments, "predict")
     weights = _existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
 
     def compute() -> None:
@@ -263,6 +264,15 @@ def cache(arguments: argparse.Namespace) -> None:
 def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     path = _existing(plan_path(arguments.experiment), f"georelay plan {arguments.experiment}")
     return dict(read_json(path))
+
+
+def _current_plan(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+    """The plan, if it was made for the code that is about to run: its digest names the result."""
+    facts = _plan(arguments)
+    if facts["code"][stage] != stage_code(stage, facts["method"]):
+        what = f"the plan was made by other code than what would {stage} now"
+        raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
+    return facts
 
 
 def _existing(path: Path, command: str) -> Path:

@@ -11,7 +11,9 @@ import pytest
 from evidence import COLOURS, Project, finish_study, row
 from georelay.evaluate.scores import read_scores, write_scores
 from georelay.files import read_json
+from georelay.report.figures import draw_study, figure_path
 from georelay.report.maps import WRONG, error_picture, picture, read_panel, scale_bar
+from georelay.sources.receipt import Receipt
 
 
 def test_errors_are_red_ignored_black_and_right_grey() -> None:
@@ -70,6 +72,34 @@ def test_panel_shows_first_scenes_lowest_seed_and_missing_maps(tmp_path: Path) -
     assert panel.scenes[1].rows[1].prediction is None
     truth = project.truth["clouds"]["test-000"]
     assert panel.scenes[0].truth[-1, -1].tolist() == list(COLOURS[truth[-1, -1]])
+
+
+def test_rows_that_see_different_sensors_are_shown_with_all_of_them(tmp_path: Path) -> None:
+    """Errors lie on what their own row sees."""
+    project = Project(tmp_path, scenes=1)
+    rows = finish_study(project, "weather", {"sar-only": 0.4}, seeds=[0], modality="sar")
+    radar = Receipt.read(tmp_path / "data/raw/weather")
+    rows += finish_study(project, "weather", {"eye": 0.4}, seeds=[0])
+    optical = Receipt.read(tmp_path / "data/raw/weather")
+    (scene,) = optical.scenes
+    both = replace(scene, images={**scene.images, **radar.scenes[0].images})
+    facts = {"modalities": optical.modalities | radar.modalities, "files": optical.files | radar.files}
+    replace(optical, scenes=(both,), **facts).write(tmp_path / "data/raw/weather")
+    panel = read_panel(rows, [0], tmp_path, scenes=1)
+    assert panel is not None
+    (shown,) = panel.scenes
+    assert list(shown.images) == ["optical", "sar"]
+    assert not np.array_equal(*shown.images.values())
+    truth = project.truth["weather"]["test-000"]
+    for found, image in zip(shown.rows, (shown.images["sar"], shown.images["optical"]), strict=True):
+        assert found.errors is not None and found.errors.max() > 0
+        black, wrong = found.errors.max(-1) == 0, (found.errors == WRONG).all(-1)
+        right = ~black & ~wrong
+        assert right.any() and truth.shape == right.shape
+        expected = error_picture(image, np.zeros_like(truth), np.zeros_like(truth), 255)
+        assert np.array_equal(found.errors[right], expected[right])
+    draw_study("weather", rows, [0], tmp_path, scenes=1)
+    assert figure_path("weather", "panel", tmp_path).stat().st_size > 1000
 
 
 def test_truth_that_is_not_scored_is_no_error(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LEGEND_MARK_INCHES, LEGEND_LETTER_INCHES = 0.45, 0.075  # a patch with its gaps, a letter at 9 points
 TILE_INCHES, TITLE_INCHES, GAP_INCHES = 1.75, 0.36, 0.06
+TRUTH = "truth"
 MAPS_A_LINE = 5
 MOST_MAPS = 10  # rows in the panel; of more, those of the short comparison are shown
 
@@ -52,7 +53,7 @@ def _panel(study: str, panel: Panel) -> Figure:
     count = len(panel.seed_of)
     lines = -(-count // MAPS_A_LINE)
     share = -(-count // lines)  # maps on a line: 6 rows break into 3 and 3, not 5 and 1
-    columns = 1 + share
+    columns = _shown_columns(panel.scenes[0]) + share
     bands = len(panel.scenes) * lines
     block = 2 * TILE_INCHES + GAP_INCHES + TITLE_INCHES
     width = columns * (TILE_INCHES + GAP_INCHES) + 0.25
@@ -86,15 +87,25 @@ class _Sheet:
 
 
 def _draw_band(sheet: _Sheet, top: float, scene: PanelScene, maps: Sequence[RowMap], study: str) -> None:
-    """Two lines of tiles: image and predictions above, truth and errors below."""
-    image, truth = sheet.tile(top, 0, 0), sheet.tile(top, 0, 1)
-    _show(image, scene.image, smooth=True)
-    _show(truth, scene.truth)
-    image.set_title(f"{scene.name}: image", fontsize=9)
-    truth.set_ylabel("truth", fontsize=9)
-    _draw_scale(image, scene)
-    for column, row in enumerate(maps, start=1):
+    """Two lines of tiles: what is seen and the truth, two a column, then predictions above and errors below."""
+    shown = [*scene.images.items(), (TRUTH, scene.truth)]
+    names = {name: name for name, _ in shown} if len(shown) > 2 else {next(iter(scene.images)): "image", TRUTH: TRUTH}
+    for place, (name, picture) in enumerate(shown):
+        axes = sheet.tile(top, *divmod(place, 2))
+        _show(axes, picture, smooth=name != TRUTH)
+        if place == 0:
+            axes.set_title(f"{scene.name}: {names[name]}", fontsize=9)
+            _draw_scale(axes, scene)
+        elif place % 2:
+            axes.set_ylabel(names[name], fontsize=9)
+        else:
+            axes.set_title(names[name], fontsize=9)
+    for column, row in enumerate(maps, start=_shown_columns(scene)):
         _draw_row(sheet.tile(top, column, 0), sheet.tile(top, column, 1), row, study)
+
+
+def _shown_columns(scene: PanelScene) -> int:
+    return -(-(len(scene.images) + 1) // 2)
 
 
 def _draw_row(above: Axes, below: Axes, row: RowMap, study: str) -> None:
@@ -112,15 +123,15 @@ def _show(axes: Axes, picture: np.ndarray, smooth: bool = False) -> None:
 
 
 def _draw_scale(axes: Axes, scene: PanelScene) -> None:
-    width = scene.image.shape[1]
+    height, width = scene.truth.shape[:2]
     length, pixels = scale_bar(width, scene.gsd) if scene.gsd else (width // 4, width // 4)
     text = f"{length:g} px" if not scene.gsd else f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    x, y = 0.05 * width, 0.93 * scene.image.shape[0]
+    x, y = 0.05 * width, 0.93 * height
     halo = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5}
     axes.plot([x, x + pixels], [y, y], color="white", linewidth=5, solid_capstyle="butt")
     axes.plot([x, x + pixels], [y, y], color="black", linewidth=2.5, solid_capstyle="butt")
     axes.text(x, y - 0.04 * width, text, fontsize=8, va="bottom", ha="left", bbox=halo)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(scene.image.shape[0] - 0.5, -0.5))
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 
 
 def _legend_entries(panel: Panel) -> list[tuple[str, Any]]:

@@ -49,7 +49,7 @@ class PanelScene:
 
     name: str
     gsd: float | None  # metres; None where the raster has no CRS
-    image: np.ndarray
+    images: Mapping[str, np.ndarray]  # by modality: what any row sees
     truth: np.ndarray
     rows: tuple[RowMap, ...]
 
@@ -70,32 +70,51 @@ def read_panel(rows: Sequence[Row], seeds: Sequence[int], root: Path, scenes: in
     runs = {name: found for name in ordered if (found := read_runs(name, seeds, root))}
     if not runs:
         return None
-    plan = read_json(root / "results/plans" / f"{next(iter(runs))}.json")
+    plans = {name: read_json(root / "results/plans" / f"{name}.json") for name in runs}
+    inputs = {name: facts["inputs"] for name, facts in plans.items()}
+    plan = plans[next(iter(runs))]
     receipt = Receipt.read(root / plan["source"]["folder"])
     tested = sorted(tested_scenes(plan, receipt), key=lambda scene: scene.name)[:scenes]
     lowest = {name: min(found) for name, found in runs.items()}
     scores = {name: runs[name][seed] for name, seed in lowest.items()}
-    pictures = tuple(_scene(scene, receipt, plan, scores, lowest, root) for scene in tested)
+    pictures = tuple(_scene(scene, receipt, plan, scores, lowest, inputs, root) for scene in tested)
     colours = tuple((r, g, b) for r, g, b in plan["colours"])
     return Panel(pictures, tuple(plan["classes"]), colours, lowest)
 
 
 def _scene(
-    scene: Scene, receipt: Receipt, plan: Mapping[str, Any], scores: Mapping[str, Scores], seeds: Mapping[str, int], root: Path
+    scene: Scene,
+    receipt: Receipt,
+    plan: Mapping[str, Any],
+    scores: Mapping[str, Scores],
+    seeds: Mapping[str, int],
+    inputs: Mapping[str, Sequence[str]],
+    root: Path,
 ) -> PanelScene:
     raw = root / plan["source"]["folder"]
     grid = open_grid(raw / scene.label)
     window = middle(grid)
-    modality = plan["inputs"][0]
-    bands = receipt.bands(modality, scene.domain)
-    image = picture(read_window(raw / scene.images[modality], *window), bands, receipt.modalities[modality]["nodata"])
+    images = {}
+    for modality, facts in receipt.modalities.items():
+        if any(modality in names for names in inputs.values()):
+            bands = read_window(raw / scene.images[modality], *window)
+            images[modality] = picture(bands, receipt.bands(modality, scene.domain), facts["nodata"])
     truth = only_tested(read_window(raw / scene.label, *window)[0], plan, scene.name, *window[:2])
     maps = (
-        _row_map(name, _map_path(root, name, seeds[name], scene.name), window, image, truth, plan, scores[name], scene.name)
+        _row_map(
+            name,
+            _map_path(root, name, seeds[name], scene.name),
+            window,
+            images[inputs[name][0]],
+            truth,
+            plan,
+            scores[name],
+            scene.name,
+        )
         for name in scores
     )
     gsd = grid.gsd if grid.crs else None
-    return PanelScene(scene.name, gsd, image, colourise(truth, plan["colours"], plan["ignore"]), tuple(maps))
+    return PanelScene(scene.name, gsd, images, colourise(truth, plan["colours"], plan["ignore"]), tuple(maps))
 
 
 def middle(grid: Grid) -> tuple[int, int, int, int]:
