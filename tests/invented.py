@@ -299,6 +299,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "pool": False,
         "unlabelled": True,
         "supervised_weight": 1.0,
+        "start": "random",
     },
     "fixmatch": CONSISTENCY,
     "unimatch": CONSISTENCY | {"dropout": 0.5},

@@ -138,9 +138,9 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         (
             ("active",),
             "tasks",
-            ["clouds", "grass", "landcover", "crosscity", "corpus"],
-            'active.tasks: allweather-sar-only needs "allweather"',
-            "add allweather to active.tasks",
+            ["clouds", "grass", "landcover", "allweather", "allweather-lessons", "corpus"],
+            'active.tasks: crosscity-source-only needs "crosscity"',
+            "add crosscity to active.tasks",
         ),
         (("compare", "gaps"), "crosscty", {"lower": "a", "upper": "b"}, 'gaps.crosscty: unknown study "crosscty"', '"crosscity"'),
         (("compare", "gaps", "crosscity"), "lowr", "a", "compare.gaps.crosscity.lowr: unknown key", 'did you mean "lower"?'),

@@ -297,6 +297,24 @@ def test_what_is_saved(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert not torch.equal(student(image), logits)
 
 
+def test_a_student_may_start_as_its_teacher_but_for_the_first_layer(tmp_path: Path) -> None:
+    """The mode that hallucinates has layers that no teacher has: they start as ever."""
+    write_teacher(tmp_path, "seer", TWIN)
+    theirs, _ = read_weights(tmp_path / "results/teachers/seer.safetensors")
+    for mode in ("mimic", "hallucinate"):
+        options = ({"mode": mode, "start": start, "at": "encoder"} for start in ("random", "teacher"))
+        plain, started = (build(tmp_path, options=each).student.state_dict() for each in options)
+        first = {key for key in plain if key.startswith("backbone.net.conv1.0.")}
+        assert first and all(torch.equal(started[key], theirs[key]) for key in set(theirs) - first)
+        assert all(torch.equal(started[key], plain[key]) for key in first | (set(plain) - set(theirs)))
+        assert not torch.equal(plain["decoder.classify.weight"], started["decoder.classify.weight"])
+
+
+def test_a_teacher_of_another_architecture_is_no_start(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)start: teacher seer is not of the student's architecture.*set it to random"):
+        build(tmp_path, options={"start": "teacher", "at": "encoder"}, model={"width": 4})
+
+
 @pytest.mark.parametrize("at", ["encoder", "aligned", "fused"])
 def test_what_is_hallucinated_starts_without_a_say(at: str) -> None:
     """gamma is 0: the plain student's bits. Its maps are told to be the teacher's, and with gamma 1 they are added."""

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from georelay.files import digest
-from georelay.methods.base import Method, method_class
+from georelay.methods.base import Method, input_bands, method_class
 from georelay.params import load_params
-from georelay.rows import resolve, resolve_teacher, studies
+from georelay.rows import resolve, resolve_teacher, studies, teacher_row
+from georelay.settings import Row
 from georelay.teachers.network import build_network
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -39,13 +40,31 @@ RGB = {
 }
 
 
+def classes(row: Row) -> list[str]:
+    """Names of the right number."""
+    return ["class"] * len(PARAMS.sources[PARAMS.tasks[row.task].source].classes)  # type: ignore[union-attr]
+
+
+def modalities(row: Row) -> dict[str, dict[str, Any]]:
+    """Of a source of several sensors all of them, else red, green and blue; statistics are invented."""
+    source = PARAMS.sources[PARAMS.tasks[row.task].source]
+    if source.kind != "paired":
+        return {"optical": RGB}
+    facts = {name: modality.model_dump() for name, modality in source.modalities.items()}
+    return {name: fact | {"mean": [0.0] * len(fact["bands"]), "std": [1.0] * len(fact["bands"])} for name, fact in facts.items()}
+
+
 def card(name: str) -> dict[str, Any]:
     """A teacher's card, as `teach` would write it."""
-    settings = resolve_teacher(PARAMS, name).model_dump()
-    network = build_network(settings, None, None)
-    facts = zip(settings["taps"], network.channels, network.strides, strict=True)
-    taps = [{"tap": tap, "channels": channels, "stride": stride} for tap, channels, stride in facts]
-    return {"settings": settings, "taught": None, "taps": taps, "sha256": "0" * 64}
+    settings, row = resolve_teacher(PARAMS, name).model_dump(), teacher_row(PARAMS, name)
+    taught = None
+    if row is not None:
+        facts = {"bands": sum(len(modalities(row)[key]["bands"]) for key in row.inputs), "classes": len(classes(row))}
+        taught = {"model": row.model.model_dump(), **facts}
+    network = build_network(settings, taught, None)
+    listed = zip(settings["taps"], network.channels, network.strides, strict=True)
+    taps = [{"tap": tap, "channels": channels, "stride": stride} for tap, channels, stride in listed]
+    return {"settings": settings, "taught": taught, "taps": taps, "sha256": "0" * 64}
 
 
 def built(name: str) -> Method:
@@ -55,13 +74,13 @@ def built(name: str) -> Method:
     with torch.device("meta"):
         plan = {
             "experiment": name,
-            "classes": ["class"] * len(PARAMS.sources[PARAMS.tasks[row.task].source].classes),  # type: ignore[union-attr]
+            "classes": classes(row),
             "ignore": 255,
             "inputs": row.inputs,
             "pair": [],
             "train_domain": "main",
             "teacher_view": row.teacher_view,
-            "modalities": {"optical": RGB},
+            "modalities": modalities(row),
             "settings": settings | {"method": row.options},
             "teachers": {teacher: card(teacher) for teacher in row.teachers},
         }
@@ -84,7 +103,7 @@ def test_a_published_row_can_be_built(name: str) -> None:
     method = built(name)
     assert millions(method.student) > 1
     with torch.device("meta"):
-        image = torch.empty(2, 3, 266, 266)  # whole patches of 14
+        image = torch.empty(2, input_bands(method.plan), 266, 266)  # whole patches of 14
         logits = method.train().student(image)
     assert logits.shape[:2] == (2, len(method.plan["classes"]))
 
@@ -240,3 +259,27 @@ def test_norms_of_segformer_s_backbones_do_not_decay_but_for_the_last_of_a_stage
     assert all(".norm" in name for name in still) and not any(".norm" in name for name in moved if "backbones" in name)
     assert sum(".final." in name for name in moved) == 2 * 4 * 2 and (norms.weight_decay, others.weight_decay) == (0.0, None)
     assert all(name.startswith("decoders") for name in (names[id(parameter)] for parameter in decoders.parameters))
+
+
+HFD = ("sar-only", "alignment", "distillation", "hfd", "hfd-logits", "eo", "fusion", "fusion-blind")
+
+
+@pytest.mark.parametrize("data", ["spacenet6", "sen12ms", "dfc2020"])
+def test_hfd_net_s_rows_are_two_by_two_and_their_bounds(data: str) -> None:
+    """A student without alignment has a teacher without; the teacher saw the student's labels, in optics."""
+    rows = {name: resolve(PARAMS, f"paper-{data}-{name}") for name in HFD}
+    assert {name for name in ROWS if name.startswith(f"paper-{data}-")} == {row.name for row in rows.values()}
+    decoders = {name: row.model.decoder for name, row in rows.items()}
+    assert {name for name, decoder in decoders.items() if decoder == "hfam-none"} == {"sar-only", "distillation"}
+    for name in ("distillation", "hfd"):
+        taught = teacher_row(PARAMS, rows[name].teachers[0])
+        assert taught is not None and taught.model == rows[name].model and taught.train == rows[name].train
+        assert (taught.task, taught.inputs, rows[name].inputs, rows[name].pair) == (data, ["eo"], ["sar"], ["eo"])
+    assert rows["eo"].inputs == ["eo"] and rows["fusion"].inputs == rows["fusion-blind"].inputs == ["eo", "sar"]
+    assert rows["fusion-blind"].predict.missing == ["eo"] and rows["fusion-blind"].train == rows["fusion"].train
+
+
+def test_hfd_net_s_student_has_the_size_of_the_reconstruction() -> None:
+    """ResNet-50 and 256 channels: 28.8 million, of which alignment is 0.2."""
+    plain, aligned = (millions(built(f"paper-spacenet6-{name}").student) for name in ("sar-only", "alignment"))
+    assert aligned == pytest.approx(28.8, abs=0.1) and 0.1 < aligned - plain < 0.4

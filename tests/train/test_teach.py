@@ -218,7 +218,7 @@ def test_a_tap_that_our_network_lacks_is_refused_before_the_lesson(
 ) -> None:
     monkeypatch.setattr(loop, "_step", lambda session, number: pytest.fail("a step was taken"))
     workshop.change("teachers", "own", taps=["decoder", 3])
-    assert "this teacher has taps [1, 2] and decoder and logits, not [3]" in refused(workshop, capsys, "teach", "own")
+    assert "this teacher has taps [1, 2], decoder and logits, not [3]" in refused(workshop, capsys, "teach", "own")
 
 
 def test_a_lesson_on_two_modalities_or_another_unit_is_refused(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:

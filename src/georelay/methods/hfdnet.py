@@ -3,6 +3,7 @@
 A reconstruction: where the maps are compared (`at`), how (`loss`), and whether what imitates is thrown away (`mimic`)
 or stays in the network (`hallucinate`) are settings, for the paper's equations are not public. Without weights this is
 `supervised` to the bit: no teacher is read, nothing beside the student is drawn, unlabelled tiles are not asked for.
+Both being of one architecture, the student may also start as the teacher, but for its first layer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch.nn import functional as F
 
 from georelay.batches.streams import Batch
 from georelay.errors import UserError
+from georelay.files import require_digest
 from georelay.methods.base import Batches, Losses, Method
+from georelay.models.backbones import stem_keys
 from georelay.models.decoders.blocks import resized
 from georelay.models.heterogeneous import (
     CELLWISE,
@@ -33,7 +36,8 @@ from georelay.models.heterogeneous import (
 )
 from georelay.models.losses import cross_entropy
 from georelay.models.student import Student, full_size
-from georelay.teachers.view import TeacherView
+from georelay.models.weights import read_weights
+from georelay.teachers.view import FOLDER, TeacherView
 
 Maps = list[Tensor]
 WIDTHLESS = ("at", "aff")  # errors between maps of any two widths
@@ -99,9 +103,11 @@ class HfdNetMethod(Method):
         return ("labelled", "unlabelled") if self.options["unlabelled"] and self.distils else ("labelled",)
 
     def prepare(self, root: Path) -> None:
-        """Read the teacher's weights, if it is to see what the student's pair sees in each step."""
+        """Read the teacher's weights, if it is to see the student's pair in each step, or the student starts as it."""
         if self.distils:
             self.view.open(root)
+        if self.options["start"] == "teacher":
+            self._start_as_teacher(root)
 
     def teachers(self) -> list[nn.Module]:
         """The teacher, where it takes part in each step."""
@@ -119,6 +125,19 @@ class HfdNetMethod(Method):
                 parts[name] = error
                 total = total + rise * self.options[f"{name}_weight"] * error
         return Losses(total, parts)
+
+    def _start_as_teacher(self, root: Path) -> None:
+        """Take all of the teacher's numbers but those of its first layer, which reads another sensor."""
+        name, card = _teacher(self.plan)
+        weights = root / FOLDER / f"{name}.safetensors"
+        require_digest(weights, card["sha256"], f"georelay teach {name}")
+        theirs, own = read_weights(weights)[0], self.student.state_dict()
+        first = {f"backbone.net.{key}" for key in stem_keys(self.student.backbone.net)}
+        taken = {key: tensor for key, tensor in theirs.items() if key not in first}
+        if wrong := [key for key, tensor in taken.items() if key not in own or own[key].shape != tensor.shape]:
+            what = f"teacher {name} is not of the student's architecture: {wrong[0]} does not fit"
+            raise UserError(what, f"experiments.{self.plan['experiment']}.start", "set it to random, or give both one `model`")
+        self.student.load_state_dict(own | taken)
 
     def _told(self, image: Tensor) -> tuple[Maps, Tensor]:
         """The maps that are compared with the teacher's, and the logits."""
@@ -226,12 +245,19 @@ def _widths(plan: Mapping[str, Any], student: Any) -> list[int]:
     return [classify.in_channels if at == "fused" else classify.out_channels]
 
 
+def _teacher(plan: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The one teacher's name and card."""
+    if not plan["teachers"]:
+        hint = "name one, or set both weights to 0 and `start: random`"
+        raise UserError("there is no teacher to learn from", f"experiments.{plan['experiment']}.teachers", hint)
+    ((name, card),) = plan["teachers"].items()
+    return name, card
+
+
 def _taps(plan: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
     """Of each of the teacher's maps that is needed its place among those that are kept, and its channels."""
     options, where = plan["settings"]["method"], f"experiments.{plan['experiment']}"
-    if not plan["teachers"]:
-        raise UserError("there is no teacher to learn from", f"{where}.teachers", "name one, or set both weights to 0")
-    ((name, card),) = plan["teachers"].items()
+    name, card = _teacher(plan)
     kept = {tap["tap"]: {"place": place, "channels": tap["channels"]} for place, tap in enumerate(card["taps"])}
     asks = options["logit_weight"] > 0 or options["gate"] != "none"
     needed = [*(_words(plan) if options["feature_weight"] > 0 else []), *([LOGITS] if asks else [])]

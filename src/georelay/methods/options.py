@@ -212,6 +212,7 @@ class HfdNet(Supervised):
     pool: bool = Field(description="average both maps over 3 x 3 cells first")
     unlabelled: bool = Field(description="also distil on a batch of unlabelled tiles")
     supervised_weight: float = Field(ge=0, description="of the cross-entropy: 1, but for matched controls")
+    start: Literal["random", "teacher"] = Field(description="teacher: the student starts as it, but for the first layer")
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,12 @@ def band_count(net: Any) -> int:
     return int(_stem(net).in_channels)
 
 
+def stem_keys(net: nn.Module) -> list[str]:
+    """The keys of the first convolution's numbers in the state of a network, or of a part of one under changed names."""
+    place, stem = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
+    return [f"{place}.{key}" for key in stem.state_dict()]
+
+
 def adapt_stem(net: Any, bands: int) -> str:
     """Give the first convolution another number of bands as timm does; the sentence that says what was done.
 
