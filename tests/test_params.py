@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,32 @@ def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any],
     values["active"]["teachers"] = []
     with pytest.raises(UserError, match=r'active\.teachers: distil-attributes needs "attributes"'):
         loaded(values, tmp_path)
+
+
+ALONE = """
+like: {base}
+active: {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds], experiments: [clouds-own], seeds: [7]}}
+experiments:
+  clouds-own: {{like: clouds-student, why: "a row beside those of the other file", set: {{train: {{steps: 3}}}}}}
+  clouds-student: {{why: "a word changed"}}
+"""
+
+
+def test_a_project_of_its_own_is_laid_over_another(tmp_path: Path) -> None:
+    """Sections are merged, rows key by key; what is active is its own alone."""
+    base = Path(os.path.relpath(REPOSITORY / "params.yaml", tmp_path))
+    (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
+    whole, own = load_params(REPOSITORY / "params.yaml"), load_params(tmp_path / "params.yaml")
+    assert own.active.experiments == ["clouds-own"] and own.active.seeds == [7] and own.active.features == {}
+    assert set(own.experiments) == {*whole.experiments, "clouds-own"} and own.defaults == whole.defaults
+    assert resolve(own, "clouds-own").train.steps == 3
+    assert resolve(own, "clouds-student") == resolve(whole, "clouds-student").model_copy(update={"why": "a word changed"})
+
+
+@pytest.mark.parametrize(
+    ("base", "words"), [("nowhere.yaml", r"like: .*nowhere\.yaml is missing"), ("params.yaml", "is like this file in turn")]
+)
+def test_a_base_that_cannot_be(tmp_path: Path, base: str, words: str) -> None:
+    (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
+    with pytest.raises(UserError, match=words):
+        load_params(tmp_path / "params.yaml")

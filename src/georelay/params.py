@@ -13,7 +13,7 @@ from georelay.domains import MAIN, of_domain, require_each
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
-from georelay.rows import features_name, resolve, teacher_row
+from georelay.rows import features_name, merged, resolve, teacher_row
 from georelay.settings import Params, Row
 from georelay.settings.data import Files, Folder, Paired, Split
 
@@ -22,10 +22,7 @@ ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
 def load_params(path: Path = PARAMS) -> Params:
     """params.yaml, checked as a whole: types, names, rows, and that `active` is closed."""
-    values = load_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError("must be a mapping of sections", path)
-    params: Params = validated(Params, values, str(path))
+    params: Params = validated(Params, _whole(path), str(path))
     for name, source in params.sources.items():
         if source.kind != "synthetic":
             _check_folder(source, f"{PARAMS}: sources.{name}")
@@ -41,6 +38,22 @@ def load_params(path: Path = PARAMS) -> Params:
     _check_gaps(params, studies)
     _check_active(params, studies)
     return params
+
+
+def _whole(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's sections, laid over those of the file that it is `like`; what is active is its own."""
+    values = load_yaml(path)
+    if not isinstance(values, dict):
+        raise UserError("must be a mapping of sections", path)
+    if (base := values.get("like")) is None:
+        return values
+    where, found = f"{path}: like", (path.parent / str(base)).resolve()
+    if not found.is_file():
+        raise UserError(f"{found} is missing", where, "name the params.yaml to start from, relative to this one")
+    if found in (*below, path.resolve()):
+        raise UserError(f"{found} is like this file in turn", where, "end the circle")
+    inherited = _whole(found, (*below, path.resolve()))
+    return merged({key: value for key, value in inherited.items() if key != "active"}, values)
 
 
 def _domains(source: Files) -> list[str]:
