@@ -341,7 +341,7 @@ def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any],
 ALONE = """
 like: {base}
 active:
-  {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds], experiments: [clouds-own], seeds: [7]}}
+  {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds], experiments: [clouds-student, clouds-own], seeds: [7]}}
 experiments:
   clouds-own: {{like: clouds-student, why: "a row beside those of the other file", set: {{train: {{steps: 3}}}}}}
   clouds-student: {{why: "a word changed"}}
@@ -353,7 +353,7 @@ def test_a_project_of_its_own_is_laid_over_another(tmp_path: Path) -> None:
     base = Path(os.path.relpath(REPOSITORY / "params.yaml", tmp_path))
     (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
     whole, own = load_params(REPOSITORY / "params.yaml"), load_params(tmp_path / "params.yaml")
-    assert own.active.experiments == ["clouds-own"] and own.active.seeds == [7] and own.active.features == {}
+    assert own.active.experiments == ["clouds-student", "clouds-own"] and own.active.seeds == [7] and own.active.features == {}
     assert set(own.experiments) == {*whole.experiments, "clouds-own"} and own.defaults == whole.defaults
     assert resolve(own, "clouds-own").train.steps == 3
     assert resolve(own, "clouds-student") == resolve(whole, "clouds-student").model_copy(update={"why": "a word changed"})
