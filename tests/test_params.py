@@ -341,7 +341,8 @@ def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any],
 ALONE = """
 like: {base}
 active:
-  {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds], experiments: [clouds-student, clouds-own], seeds: [7]}}
+  {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds],
+    experiments: [clouds-student, clouds-own], seeds: [7]}}
 experiments:
   clouds-own: {{like: clouds-student, why: "a row beside those of the other file", set: {{train: {{steps: 3}}}}}}
   clouds-student: {{why: "a word changed"}}
