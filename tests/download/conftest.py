@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,23 @@ from georelay.download.wanted import Download
 Fetch = Callable[..., list[dict[str, Any]]]
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, and no look-up of names: there is this machine alone."""
+    plain = socket.getaddrinfo
+
+    def look_up(host: str, *more: Any, **how: Any) -> Any:
+        if host != "127.0.0.1":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return plain(host, *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "*")
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def server() -> Iterator[Server]:
     with web_server() as running:
         yield running
 
