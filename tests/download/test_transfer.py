@@ -147,10 +147,10 @@ def test_a_wrong_checksum_leaves_nothing_to_trust(server: Server, fetch: Any, fo
     assert kept(folder) == BODY
 
 
-def test_a_file_of_another_size_is_not_even_fetched(server: Server, fetch: Any) -> None:
+def test_a_file_of_another_size_is_not_even_fetched(server: Server, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part.Part, "write", None)
     with pytest.raises(UserError, match="its size is 1500000, it must be 7"):
         fetch(Download("a.bin", (server.put("a.bin", BODY),), size=7))
-    assert len(server.gets()) == 1
 
 
 def test_mirrors_are_tried_in_order(server: Server, fetch: Any, folder: Path) -> None:
