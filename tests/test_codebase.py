@@ -19,6 +19,7 @@ LAYERS = [
     {"methods.options"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},
+    {"download"},
     {"geo"},
     {"sources"},
     {"tiles"},
@@ -33,7 +34,7 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-OWNERS = {"timm": "models/backbones.py", "rasterio": "geo/raster.py", "mlflow": "track/mlflow.py"}
+OWNERS = {"timm": "models/backbones.py", "rasterio": "geo/raster.py", "mlflow": "track/mlflow.py", "requests": "download/web.py"}
 TILE_LIBRARIES = {"zarr", "xarray", "dask"}
 
 

@@ -33,11 +33,12 @@ from georelay.plan import (
     teacher_path,
     write_plans,
 )
+from georelay.progress import say
 from georelay.reading import PARAMS, lookup
 from georelay.reference import reference_name
 from georelay.rows import bounds_of, resolve, resolve_teacher, rows, seeds_of, teacher_row
 from georelay.settings import Params, Row
-from georelay.stage import Stage, run_stage, say
+from georelay.stage import Stage, run_stage
 
 ROOT = Path(".")
 GIGABYTE = 1_000_000_000
