@@ -30,7 +30,7 @@ LAYERS = [
     {"evaluate"},
     {"report"},
     {"track"},
-    {"cli"},
+    {"cli", "arguments"},
     {"__main__"},
 ]
 OWNERS = {

@@ -18,6 +18,7 @@ from georelay.geo.vector import read_shapes
 from georelay.reading import validated
 from georelay.settings.data import Folder
 from georelay.sources.catalog import fetch_source
+from georelay.sources.encoding import check_encoding
 
 SIDE, PIXEL, LEFT, TOP = 16, 10.0, 500_000.0, 4_000_000.0
 PLAIN = {key: value for key, value in SOURCE.items() if key not in ("splits", "images", "labels", "classes")}
@@ -160,7 +161,9 @@ def test_settings_that_do_not_fit(folder: Path, changes: dict[str, Any], words: 
     (folder / "broken.gpkg").write_text("no")
     save(folder / "all.geojson", [({"kind": "house"}, polygon(ring(0, (0, 2), (0, 2))))])
     with pytest.raises(UserError) as caught:
-        labels(folder, settings(folder, **{"labels": "all.geojson"} | changes))
+        source = settings(folder, **{"labels": "all.geojson"} | changes)
+        check_encoding(source, "demo")
+        labels(folder, source)
     assert words in str(caught.value)
 
 

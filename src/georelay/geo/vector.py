@@ -114,11 +114,12 @@ def _parsed(data: bytes, at: int, path: Path) -> tuple[dict[str, Any], int]:
         return {"type": KINDS[kind], "coordinates": points}, at
     parts: list[Any] = []
     for _ in range(count):
+        part: Any
         if kind == POLYGON:
             part, at = _points(data, at + 4, struct.unpack_from("<I", data, at)[0])
         else:
             part, at = _parsed(data, at, path)
-        parts.append(part["coordinates"] if isinstance(part, dict) and kind != COLLECTION else part)
+        parts.append(part if kind in (POLYGON, COLLECTION) else part["coordinates"])
     return {"type": KINDS[kind], "geometries" if kind == COLLECTION else "coordinates": parts}, at
 
 

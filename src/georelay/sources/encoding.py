@@ -27,7 +27,7 @@ def check_encoding(source: Any, where: str) -> None:
     if source.ignore < len(source.classes):
         raise UserError(f"{source.ignore} is the value of a class", f"{where}.ignore", "255 is usual")
     _check_words(source, where)
-    values: list[Any] = [value for place in range(len(source.classes)) for value in _values(source, place)]
+    values: list[Any] = [value for place in range(len(source.classes)) for value in values_of(source, place)]
     if twice := {value for value in values if values.count(value) > 1}:
         raise UserError(f"two classes are {_word(source, min(twice))} in the label files", f"{where}.classes")
     if source.labels_as == "index" and (both := {*source.ignored, source.ignore} & {*values}):
@@ -84,7 +84,7 @@ def read_classes(path: Path, grid: Grid, source: Any) -> np.ndarray:
     for value in (*source.ignored, source.ignore) if source.labels_as == "index" else ():
         classes[raw == value] = source.ignore
     for place in range(len(source.classes)):
-        for value in _values(source, place):
+        for value in values_of(source, place):
             classes[raw == value] = place
     if (wrong := classes == UNKNOWN).any():
         raise UserError(_complaint(source, np.unique(raw[wrong])[:5]), path, LOSSY if lossy else _remedy(source))
@@ -112,12 +112,13 @@ def _is_jpeg(path: Path) -> bool:
         return stream.read(len(JPEG)) == JPEG
 
 
-def _values(source: Any, place: int) -> list[Any]:
+def values_of(source: Any, place: int) -> list[Any]:
     """What stands for a class in the label files."""
     entry = source.classes[place]
     if source.labels_as == "colour":
         return [int(_packed(np.array(colour))) for colour in (entry.colour, *entry.also)]
-    return [place if entry.value is None else entry.value, *entry.also]
+    values = [place if entry.value is None else entry.value, *entry.also]
+    return [str(value) for value in values] if source.labels_as == "polygons" else values
 
 
 def _packed(colour: np.ndarray) -> np.ndarray:
@@ -134,7 +135,7 @@ def _complaint(source: Any, values: np.ndarray) -> str:
     found = ", ".join(_word(source, int(value)) for value in values)
     if source.labels_as == "colour":
         return f"label colour {found} is not in the class list"
-    known = [value for place in range(len(source.classes)) for value in _values(source, place)]
+    known = [value for place in range(len(source.classes)) for value in values_of(source, place)]
     listed = ", ".join(map(str, known)) if known != list(range(len(known))) else f"0 to {len(known) - 1}"
     ignored = ", ".join(map(str, (*source.ignored, source.ignore)))
     return f"label value {found} is not in the class list: {len(source.classes)} classes ({listed}), ignore {ignored}"

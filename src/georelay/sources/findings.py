@@ -207,10 +207,9 @@ def _missing(found: Findings) -> Iterator[str]:
     for word, sheaf in kinds.items():
         if lacking := sorted(every - sheaf.scenes):
             yield f"{len(lacking)} scenes have no {word}, {' '.join(filter(None, lacking[0]))} for instance"
-    for sheaf in found.unused:
-        if sheaf.role == IMAGE and sheaf.sensor:
-            one, two = (next(iter(kind.files.values())) for kind in (sheaf, next(iter(found.images.values()))))
-            yield f"{one} is not of the same scenes as {two}: files of a scene need the same name beside the sensor's"
+    if other := next((sheaf for sheaf in found.unused if sheaf.role == IMAGE and sheaf.sensor), None):
+        one, two = (next(iter(sheaf.files.values())) for sheaf in (other, next(iter(found.images.values()))))
+        yield f"{one} is not of the same scenes as {two}: files of a scene need the same name beside the sensor's"
     folders: Counter[str] = Counter(place for sheaf in found.images.values() for place in sheaf.place[-1:])
     if len(found.unused) > MOST_WORDS and sum(folders.values()) < len(found.unused):
         yield "it seems that every scene has a folder of its own: patterns tell scenes by the names of files; rename them"

@@ -182,10 +182,11 @@ def _affix(stem: str) -> tuple[str, str]:
 def _by_domain(found: Sequence[Sheaf]) -> list[Sheaf]:
     """Sheaves whose folders differ in one name alone become one, with {domain} there."""
     alike: dict[tuple[object, ...], list[Sheaf]] = defaultdict(list)
-    crowd = Counter((sheaf.place, sheaf.before, sheaf.after) for sheaf in found)
+    counts = Counter((sheaf.place, sheaf.before, sheaf.after) for sheaf in found)
+    crowded = {(before, after) for (_, before, after), count in counts.items() if count > 1}
     for sheaf in found:
-        alone = max(crowd[place] for place in crowd if place[1:] == (sheaf.before, sheaf.after)) == 1
-        alike[len(sheaf.place), sheaf.before, sheaf.after, "" if alone else sheaf.suffix].append(sheaf)
+        suffix = sheaf.suffix if (sheaf.before, sheaf.after) in crowded else ""
+        alike[len(sheaf.place), sheaf.before, sheaf.after, suffix].append(sheaf)
     return [whole for group in alike.values() for whole in _merged(group)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from georelay.errors import UserError
 from georelay.geo.grid import Grid
 from georelay.geo.vector import Shapes, burn, read_shapes
-from georelay.sources.encoding import UNKNOWN, others_of, place_of
+from georelay.sources.encoding import UNKNOWN, others_of, place_of, values_of
 
 
 def burnt_classes(path: Path, image: Path, grid: Grid, source: Any) -> np.ndarray:
@@ -27,7 +27,7 @@ def _places(shapes: Shapes, chosen: np.ndarray, source: Any) -> np.ndarray:
     """What the chosen shapes are."""
     if source.attribute is None:
         return np.full(len(chosen), place_of(source, source.inside) if source.inside else 1, np.uint8)
-    known = _table(source)
+    known = {word: place for place in range(len(source.classes)) for word in values_of(source, place)}
     words = [_word(value) for value in shapes.values[chosen]]
     places = np.array([known.get(word, others_of(source)) for word in words], np.uint16)
     if (places == UNKNOWN).any():
@@ -35,12 +35,6 @@ def _places(shapes: Shapes, chosen: np.ndarray, source: Any) -> np.ndarray:
         what = f'column "{source.attribute}" holds {", ".join(list(strange)[:5])}, which no class has'
         raise UserError(what, shapes.path, "give it to a class as `value` or `also`, or say what `others` are")
     return places.astype(np.uint8)
-
-
-def _table(source: Any) -> dict[str, int]:
-    """The places of the classes by their words in the column."""
-    own = {str(place if entry.value is None else entry.value): place for place, entry in enumerate(source.classes)}
-    return own | {str(word): place for place, entry in enumerate(source.classes) for word in entry.also}
 
 
 def _word(value: Any) -> str:

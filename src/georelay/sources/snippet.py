@@ -50,7 +50,8 @@ def snippet(found: Findings) -> str:
     name = slug(found.folder.resolve().name)
     parts = {"sources": _source(found), "tasks": _task(found, name), "experiments": _row(name)}
     text = ((f"{section}:", f"  {name}:", *(f"    {line}" for line in lines)) for section, lines in parts.items())
-    return "\n".join(line for part in text for line in part) + "\n"
+    then = f"# Then: georelay fetch {name}, georelay tile {name}; to train the row, add all three names to `active`."
+    return "\n".join([*(line for part in text for line in part), then]) + "\n"
 
 
 def _line(key: str, value: Any, why: str = "") -> str:
