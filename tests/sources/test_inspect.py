@@ -202,6 +202,7 @@ def test_a_folder_without_labels_or_images(tmp_path: Path) -> None:
         (["images_train/a.png", "images_val/b.png"], ["images_{split}/*.png"]),
         (["SN6_PS-RGBNIR_2019_1.tif", "SN6_PS-RGBNIR_2019_2.tif"], ["SN6_PS-RGBNIR_*.tif"]),
         (["a/1.tif", "b/2.tiff", "c/.3.tif"], ["{domain}/*.*"]),
+        (["train/images/1.png", "train/masks/1.png"], ["train/images/*.png", "train/masks/*.png"]),
         (["x/1.jpg", "x/1.png"], ["x/*.jpg", "x/*.png"]),
     ],
 )

@@ -152,7 +152,7 @@ def spoil_crs(folder: Path) -> None:
         ({"inside": "hose"}, 'inside: "hose" is no class'),
         ({"attribute": "kind", "inside": "house"}, "inside: is of no use with an `attribute`"),
         ({"labels_as": "index", "all_touched": True}, "all_touched: is of no use with `labels_as: index`"),
-        ({"labels_as": "index", "classes": THREE}, '"none" cannot be in labels as index'),
+        ({"labels_as": "index", "classes": [THREE[0], THREE[2]]}, '"none" cannot be in labels as index'),
         ({"labels": "broken.gpkg"}, "cannot be used"),
         ({"labels": "nothing.gpkg"}, "label file is missing"),
     ],

@@ -98,11 +98,14 @@ def walk(folder: Path) -> Walk:
 
 def sheaves(names: Iterable[str]) -> list[Sheaf]:
     """Rasters and vector files by their patterns, the largest sheaf first."""
+    paths = [path for path in map(PurePosixPath, names) if path.suffix.lower() in RASTERS | VECTORS]
+    told = {folder: _without_split(folder.parts) for folder in {path.parent for path in paths}}
+    if not split_values([(split, "", "") for _, split in told.values()]):
+        told = {folder: (folder.parts, "") for folder in told}
     buckets: dict[tuple[tuple[str, ...], bool], list[tuple[str, PurePosixPath]]] = defaultdict(list)
-    for path in map(PurePosixPath, names):
-        if path.suffix.lower() in RASTERS | VECTORS:
-            place, split = _without_split(path.parts[:-1])
-            buckets[place, path.suffix.lower() in VECTORS].append((split, path))
+    for path in paths:
+        place, split = told[path.parent]
+        buckets[place, path.suffix.lower() in VECTORS].append((split, path))
     found = [sheaf for (place, _), files in buckets.items() for sheaf in _by_affix(place, files)]
     return sorted(_by_domain(found), key=lambda sheaf: (-len(sheaf.files), sheaf.pattern))
 
