@@ -198,7 +198,7 @@ def test_a_folder_without_labels_or_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "patterns"),
     [
-        (["img_dir/train/a.tif", "ann_dir/train/a.png"], ["ann_dir/{split}/*.png", "img_dir/{split}/*.tif"]),
+        (["img_dir/train/a.tif", "ann_dir/val/b.png", "ann_dir/train/a.png"], ["ann_dir/{split}/*.png", "img_dir/{split}/*.tif"]),
         (["images_train/a.png", "images_val/b.png"], ["images_{split}/*.png"]),
         (["SN6_PS-RGBNIR_2019_1.tif", "SN6_PS-RGBNIR_2019_2.tif"], ["SN6_PS-RGBNIR_*.tif"]),
         (["a/1.tif", "b/2.tiff", "c/.3.tif"], ["{domain}/*.*"]),
