@@ -62,7 +62,9 @@ def _domains(source: Files) -> list[str]:
 
 def _check_folder(source: Folder | Paired, where: str) -> None:
     """What differs by domain has every domain, and no scene is in two lists."""
-    lists = {f"splits.{split}": scenes for split, scenes in source.splits or () if scenes is not None}
+    _check_table(source, where)
+    splits = source.splits.parts if source.splits else {}
+    lists = {f"splits.{split}": scenes for split, scenes in splits.items() if scenes is not None}
     alone = source.kind == "folder"
     images = {"images" if alone else f"modalities.{name}.images": sheet.images for name, sheet in source.imagery.items()}
     for key, setting in {**images, "labels": source.labels, "gsd": source.gsd, "left_out": source.left_out, **lists}.items():
@@ -76,6 +78,18 @@ def _check_folder(source: Folder | Paired, where: str) -> None:
                     what = f'scene "{scene}" of domain {domain} is listed in {seen[scene]} already'
                     raise UserError(what, f"{where}.{key}", "keep it in one of them, once")
                 seen[scene] = key
+
+
+def _check_table(source: Folder | Paired, where: str) -> None:
+    """A table has a column of scenes and one of splits; without it no column is of any use."""
+    splits = source.splits
+    if splits is None:
+        return
+    if splits.csv is None and (stray := [key for key in ("scene", "split", "domain") if getattr(splits, key) is not None]):
+        raise UserError("is a column, but there is no table", f"{where}.splits.{stray[0]}", "name the file: `csv: tiles.csv`")
+    needed = ("scene", "split", "domain") if source.domains else ("scene", "split")
+    if splits.csv is not None and (lacking := [key for key in needed if getattr(splits, key) is None]):
+        raise UserError("is missing", f"{where}.splits.{lacking[0]}", "it is the name of a column of the table")
 
 
 def _check_references(params: Params) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ FILES: dict[str, list[dict[str, str]]] = {
         {
             "eo": f"PS-RGBNIR/{SN6}_PS-RGBNIR_{strip}_tile_{number}.tif",
             "sar": f"SAR-Intensity/{SN6}_SAR-Intensity_{strip}_tile_{number}.tif",
-            "label": f"masks/{SN6}_Buildings_{strip}_tile_{number}.tif",
+            "label": f"geojson_buildings/{SN6}_Buildings_{strip}_tile_{number}.geojson",
         }
         for number, strip in enumerate(STRIPS)
     ],
@@ -54,10 +55,22 @@ def write_files(folder: Path, name: str) -> dict[str, Any]:
         place = {"transform": (10.0, 0.0, 500_000.0 + 1000 * number, 0.0, -10.0, 4e6), "crs": f"EPSG:3263{1 + number % 2}"}
         place |= {"crs": "EPSG:32631"} if name == "spacenet6" else {}
         for kind, file in scene.items():
+            if file.endswith(".geojson"):
+                write_footprint(folder / file, 500_000.0 + 1000 * number)
+                continue
             write_raster(folder / file, pixels(name, kind, number, source), **place, nodata=None)
     (folder / "SummaryData").mkdir()
     (folder / "SummaryData/SAR_orientations.txt").write_text(f"{STRIPS[0]} 0\n{STRIPS[1]} 1\n")
     return source
+
+
+def write_footprint(path: Path, left: float) -> None:
+    """A house of two by three pixels, in the upper left corner, as SpaceNet writes it."""
+    ring = [[left, 4e6], [left + 30, 4e6], [left + 30, 4e6 - 20], [left, 4e6 - 20], [left, 4e6]]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
+    house = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [house]}))
 
 
 def pixels(name: str, kind: str, number: int, source: dict[str, Any]) -> np.ndarray:
