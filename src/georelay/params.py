@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from georelay.datasets import dataset
 from georelay.domains import MAIN, of_domain, require_each
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
-from georelay.rows import features_name, resolve, teacher_row
+from georelay.rows import features_name, merged, resolve, teacher_row
 from georelay.settings import Params, Row
-from georelay.settings.data import Files, Folder, Paired, Split
+from georelay.settings.data import Described, Files, Folder, Paired, Split
 
 ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
@@ -25,9 +26,9 @@ def load_params(path: Path = PARAMS) -> Params:
     values = load_yaml(path)
     if not isinstance(values, dict):
         raise UserError("must be a mapping of sections", path)
-    params: Params = validated(Params, values, str(path))
+    params: Params = validated(Params, _written_out(values, path), str(path))
     for name, source in params.sources.items():
-        if source.kind != "synthetic":
+        if isinstance(source, Folder | Paired):
             _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
@@ -41,6 +42,23 @@ def load_params(path: Path = PARAMS) -> Params:
     _check_gaps(params, studies)
     _check_active(params, studies)
     return params
+
+
+def _written_out(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same with sources of kind dataset as what they stand for, so that nothing else needs to know of them."""
+    sources = values.get("sources")
+    if not isinstance(sources, dict):
+        return values
+    return values | {"sources": {name: _source(entry, f"{path}: sources.{name}") for name, entry in sources.items()}}
+
+
+def _source(entry: Any, where: str) -> Any:
+    """An entry of `sources`; of kind dataset the description, and over it what the entry says."""
+    if not isinstance(entry, dict) or entry.get("kind") != "dataset":
+        return entry
+    given: Described = validated(Described, entry, where)
+    changes = {key: value for key, value in entry.items() if key not in ("kind", "dataset")}
+    return merged(dataset(given.dataset, f"{where}.dataset").source, changes)
 
 
 def _domains(source: Files) -> list[str]:
@@ -73,7 +91,7 @@ def _check_references(params: Params) -> None:
             for modality in getattr(task, key):
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
         source = params.sources[task.source]
-        if source.kind != "synthetic":  # which domains a synthetic one has is known when it is drawn
+        if isinstance(source, Folder | Paired):  # which domains a synthetic one has is known when it is drawn
             require_each(task.stride, _domains(source), f"{where}.stride")
         for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
             if stride > task.tile:

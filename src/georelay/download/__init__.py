@@ -1,0 +1,1 @@
+"""Files brought to the disk."""
