@@ -40,7 +40,7 @@ def assert_refused(values: dict[str, Any], tmp_path: Path, path: tuple[str, ...]
     """With another value at a path of keys the file is refused, in these words."""
     place = values
     for part in path[:-1]:
-        place = place[part]
+        place = place.setdefault(part, {})
     place[path[-1]] = value
     with pytest.raises(UserError) as caught:
         loaded(values, tmp_path)
@@ -102,7 +102,18 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         (("sources", "clouds"), "kind", "folders", "sources.clouds: input tag 'folders'", "'synthetic', 'folder'"),
         (("sources", "ktda-grass"), "band", ["red"], "sources.ktda-grass.band: unknown key", 'did you mean "bands"?'),
         (("sources", "ktda-grass", "splits"), "tests", "x", "sources.ktda-grass.splits.tests: unknown key", '"test"'),
-        (("sources", "ktda-grass", "classes", 1), "color", [1, 2, 3], "ktda-grass.classes.1.color: unknown key", '"colour"'),
+        (
+            ("sources", "ktda-grass"),
+            "classes",
+            [{"name": "low", "color": [1, 2, 3]}, {"name": "high", "colour": [3, 2, 1]}],
+            "ktda-grass.classes.0.color: unknown key",
+            '"colour"',
+        ),
+        (("sources", "loveda"), "dataset", "lovda", 'sources.loveda.dataset: unknown data set "lovda"', 'did you mean "loveda"?'),
+        (("sources", "loveda"), "kind", "datasets", "sources.loveda: input tag 'datasets'", "'dataset'"),
+        (("sources", "loveda"), "gsd", "fine", "sources.loveda.gsd: input should be a valid number", "not 'fine'"),
+        (("sources", "loveda"), "path", "", "sources.loveda.path: string should have at least 1 character", ""),
+        (("sources", "spacenet6", "modalities", "sar"), "band", ["hh"], "modalities.sar.band: unknown key", '"bands"'),
         (("sources", "ktda-grass"), "ignore", 256, "sources.ktda-grass.ignore", "less than or equal to 255"),
         (("experiments", "clouds-student"), "method", "supervized", 'unknown method "supervized"', 'did you mean "supervised"?'),
         (("experiments", "clouds-student"), "task", "cloud", 'unknown task "cloud"', 'did you mean "clouds"?'),

@@ -9,22 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from georelay.datasets import dataset
 from georelay.domains import MAIN, of_domain, require_each
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
 from georelay.rows import features_name, merged, resolve, teacher_row
 from georelay.settings import Params, Row
-from georelay.settings.data import Files, Folder, Paired, Split
+from georelay.settings.data import Described, Files, Folder, Paired, Split
 
 ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
 
 def load_params(path: Path = PARAMS) -> Params:
     """params.yaml, checked as a whole: types, names, rows, and that `active` is closed."""
-    params: Params = validated(Params, _whole(path), str(path))
+    params: Params = validated(Params, _written_out(_whole(path), path), str(path))
     for name, source in params.sources.items():
-        if source.kind != "synthetic":
+        if isinstance(source, Folder | Paired):
             _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
@@ -54,6 +55,25 @@ def _whole(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{found} is like this file in turn", where, "end the circle")
     inherited = _whole(found, (*below, path.resolve()))
     return merged({key: value for key, value in inherited.items() if key != "active"}, values)
+
+
+def _written_out(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same with sources of kind dataset as what they stand for, so that nothing else needs to know of them."""
+    sources = values.get("sources")
+    if not isinstance(sources, dict):
+        return values
+    return values | {"sources": {name: _source(entry, f"{path}: sources.{name}") for name, entry in sources.items()}}
+
+
+def _source(entry: Any, where: str) -> Any:
+    """An entry of `sources`; of kind dataset the description, and over it what the entry says."""
+    if not isinstance(entry, dict) or entry.get("kind") != "dataset":
+        return entry
+    given: Described = validated(Described, entry, where)
+    changes = {key: value for key, value in entry.items() if key not in ("kind", "dataset")}
+    description = dataset(given.dataset, f"{where}.dataset").source
+    whole = {key: changes[key] for key in ("splits",) if key in changes}  # one kind of splits has no keys of another
+    return merged(description, changes) | whole
 
 
 def _domains(source: Files) -> list[str]:
@@ -100,7 +120,7 @@ def _check_references(params: Params) -> None:
             for modality in getattr(task, key):
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
         source = params.sources[task.source]
-        if source.kind != "synthetic":  # which domains a synthetic one has is known when it is drawn
+        if isinstance(source, Folder | Paired):  # which domains a synthetic one has is known when it is drawn
             require_each(task.stride, _domains(source), f"{where}.stride")
         for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
             if stride > task.tile:

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from georelay.settings.base import Byte, Count, NonNegative, Positive, Share, Slug, Strict
 
@@ -172,7 +172,24 @@ class Paired(Files):
         return self.modalities
 
 
-Source = Annotated[Synthetic | Folder | Paired, Field(discriminator="kind")]
+def _any_key(schema: dict[str, Any]) -> None:
+    """The keys that a description may be changed in; what they must be is checked when they are laid over it."""
+    fields = {**Folder.model_fields, **Paired.model_fields}
+    free = {key: {"description": field.description or "as the description has it"} for key, field in fields.items()}
+    schema |= {"properties": free | schema["properties"], "additionalProperties": False}
+
+
+class Described(Strict):
+    """A public data set by its name; other keys change its description. Reading params.yaml puts a source of files here."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_any_key)
+    module: ClassVar[str] = ""  # none: such an entry never gets that far
+    kind: Literal["dataset"] = Field(description="a public data set that georelay knows")
+    dataset: Slug = Field(description="its name: a file of georelay/datasets, with hyphens")
+    path: str = Field(default="", min_length=1, description="where its files lie; without it where the description says")
+
+
+Source = Annotated[Synthetic | Folder | Paired | Described, Field(discriminator="kind")]
 
 
 class Fractions(Strict):
