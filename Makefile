@@ -38,8 +38,8 @@ test: setup ## run the tests
 	pytest -n 2 --dist loadfile tests
 
 lint: setup ## ruff, mypy, snakefmt, snakemake --lint
-	ruff check src tests benchmarks
-	ruff format --check src tests benchmarks
+	ruff check src tests benchmarks examples
+	ruff format --check src tests benchmarks examples
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from georelay.reading import load_yaml, validated
+from georelay.datasets import dataset
+from georelay.datasets.making import colours_of, save_palette_pair, save_picture
+from georelay.reading import validated
 from georelay.settings.data import Folder
 
 REPOSITORY = Path(__file__).parents[1]
@@ -16,8 +18,8 @@ SIDE = 32
 
 
 def published(name: str) -> dict[str, Any]:
-    """A folder source's settings as params.yaml has them."""
-    return dict(load_yaml(REPOSITORY / "params.yaml")["sources"][name])
+    """A data set's source as its description has it, free to be changed."""
+    return deepcopy(dict(dataset(name).source))
 
 
 def settings(name: str, folder: Path, **changes: Any) -> Folder:
@@ -27,24 +29,14 @@ def settings(name: str, folder: Path, **changes: Any) -> Folder:
 
 
 def write_pair(folder: Path, source: dict[str, Any], split: str, stem: str, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its palette label as published; their pixels [y, x, band] and [y, x]. Bright means a high class."""
+    """An image and its palette label as published; their pixels, which follow from the names."""
     rng = np.random.default_rng([ord(letter) for letter in f"{split}/{stem}"])
-    count = len(source["classes"])
-    label = np.repeat(np.repeat(rng.integers(0, count, (side // 8, side // 8)), 8, 0), 8, 1).astype(np.uint8)
-    image = (label[..., None] * (200 // count) + rng.integers(0, 40, (side, side, 3))).astype(np.uint8)
-    names = [source[kind].replace("{split}", split).replace("*", stem) for kind in ("images", "labels")]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(folder / names[0])
-    save_label(folder / names[1], label, source)
-    return image, label
+    return save_palette_pair(folder, source, split, stem, rng, side)
 
 
 def save_label(path: Path, label: np.ndarray, source: dict[str, Any]) -> None:
     """A palette PNG, whose pixels are numbers of colours."""
-    picture = Image.fromarray(label)
-    picture.putpalette([level for entry in source["classes"] for level in entry["colour"]])
-    picture.save(path)
+    save_picture(path, label, colours_of(source))
 
 
 def write_layout(folder: Path, name: str, counts: dict[str, int]) -> dict[str, Any]:

@@ -107,7 +107,24 @@ def test_progress_speaks_in_lines_where_no_one_watches(
     assert lines == ["train x: 30/100 steps 12 s, about 28 s left loss 0.5", "train x: 30/100 steps 13 s, about 30 s left done"]
 
 
-def test_progress_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_bytes_speaks_in_gigabytes_and_of_their_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 20.0, 20.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with Progress("fetch x", 10**9, "bytes") as bar:
+        bar.expect(10**9)  # another file's size is known by now
+        bar.advance(5 * 10**8)
+        bar.expect(-(10**9))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "fetch x: 0.50/2.00 GB, 25.0 MB/s, 20 s, about 60 s left",
+        "fetch x: 0.50/1.00 GB, 16.7 MB/s, 30 s, about 30 s left done",
+    ]
+
+
+@pytest.mark.parametrize("unit, figures", [("blocks", "4/4"), ("bytes", "4/4 bytes")])
+def test_progress_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, unit: str, figures: str) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -116,6 +133,7 @@ def test_progress_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(sys, "__stderr__", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with Progress("tile x", 4, "blocks") as bar:
+    with Progress("tile x", 3, unit) as bar:
+        bar.expect(1)
         bar.advance(4)
-    assert "tile x" in screen.getvalue() and "4/4" in screen.getvalue()
+    assert "tile x" in screen.getvalue() and figures in screen.getvalue()

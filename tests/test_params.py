@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def assert_refused(values: dict[str, Any], tmp_path: Path, path: tuple[str, ...]
     """With another value at a path of keys the file is refused, in these words."""
     place = values
     for part in path[:-1]:
-        place = place[part]
+        place = place.setdefault(part, {})
     place[path[-1]] = value
     with pytest.raises(UserError) as caught:
         loaded(values, tmp_path)
@@ -101,7 +102,18 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
         (("sources", "clouds"), "kind", "folders", "sources.clouds: input tag 'folders'", "'synthetic', 'folder'"),
         (("sources", "ktda-grass"), "band", ["red"], "sources.ktda-grass.band: unknown key", 'did you mean "bands"?'),
         (("sources", "ktda-grass", "splits"), "tests", "x", "sources.ktda-grass.splits.tests: unknown key", '"test"'),
-        (("sources", "ktda-grass", "classes", 1), "color", [1, 2, 3], "ktda-grass.classes.1.color: unknown key", '"colour"'),
+        (
+            ("sources", "ktda-grass"),
+            "classes",
+            [{"name": "low", "color": [1, 2, 3]}, {"name": "high", "colour": [3, 2, 1]}],
+            "ktda-grass.classes.0.color: unknown key",
+            '"colour"',
+        ),
+        (("sources", "loveda"), "dataset", "lovda", 'sources.loveda.dataset: unknown data set "lovda"', 'did you mean "loveda"?'),
+        (("sources", "loveda"), "kind", "datasets", "sources.loveda: input tag 'datasets'", "'dataset'"),
+        (("sources", "loveda"), "gsd", "fine", "sources.loveda.gsd: input should be a valid number", "not 'fine'"),
+        (("sources", "loveda"), "path", "", "sources.loveda.path: string should have at least 1 character", ""),
+        (("sources", "spacenet6", "modalities", "sar"), "band", ["hh"], "modalities.sar.band: unknown key", '"bands"'),
         (("sources", "ktda-grass"), "ignore", 256, "sources.ktda-grass.ignore", "less than or equal to 255"),
         (("experiments", "clouds-student"), "method", "supervized", 'unknown method "supervized"', 'did you mean "supervised"?'),
         (("experiments", "clouds-student"), "task", "cloud", 'unknown task "cloud"', 'did you mean "clouds"?'),
@@ -335,3 +347,34 @@ def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any],
     values["active"]["teachers"] = []
     with pytest.raises(UserError, match=r'active\.teachers: distil-attributes needs "attributes"'):
         loaded(values, tmp_path)
+
+
+ALONE = """
+like: {base}
+active:
+  {{sources: [clouds], tasks: [clouds], teachers: [], features: {{}}, studies: [clouds],
+    experiments: [clouds-student, clouds-own], seeds: [7]}}
+experiments:
+  clouds-own: {{like: clouds-student, why: "a row beside those of the other file", set: {{train: {{steps: 3}}}}}}
+  clouds-student: {{why: "a word changed"}}
+"""
+
+
+def test_a_project_of_its_own_is_laid_over_another(tmp_path: Path) -> None:
+    """Sections are merged, rows key by key; what is active is its own alone."""
+    base = Path(os.path.relpath(REPOSITORY / "params.yaml", tmp_path))
+    (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
+    whole, own = load_params(REPOSITORY / "params.yaml"), load_params(tmp_path / "params.yaml")
+    assert own.active.experiments == ["clouds-student", "clouds-own"] and own.active.seeds == [7] and own.active.features == {}
+    assert set(own.experiments) == {*whole.experiments, "clouds-own"} and own.defaults == whole.defaults
+    assert resolve(own, "clouds-own").train.steps == 3
+    assert resolve(own, "clouds-student") == resolve(whole, "clouds-student").model_copy(update={"why": "a word changed"})
+
+
+@pytest.mark.parametrize(
+    ("base", "words"), [("nowhere.yaml", r"like: .*nowhere\.yaml is missing"), ("params.yaml", "is like this file in turn")]
+)
+def test_a_base_that_cannot_be(tmp_path: Path, base: str, words: str) -> None:
+    (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
+    with pytest.raises(UserError, match=words):
+        load_params(tmp_path / "params.yaml")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from georelay.errors import UserError
-from georelay.stage import Stage, run_stage, say
+from georelay.progress import say
+from georelay.stage import Stage, run_stage
 
 
 @pytest.fixture(autouse=True)

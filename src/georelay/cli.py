@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import georelay
+from georelay.arguments import add_word
 from georelay.errors import UserError
 from georelay.files import digest, read_json, require_digest, sha256_file, write_json
 from georelay.params import load_params
@@ -33,11 +34,12 @@ from georelay.plan import (
     teacher_path,
     write_plans,
 )
+from georelay.progress import say
 from georelay.reading import PARAMS, lookup
 from georelay.reference import reference_name
 from georelay.rows import bounds_of, resolve, resolve_teacher, rows, seeds_of, teacher_row
 from georelay.settings import Params, Row
-from georelay.stage import Stage, run_stage, say
+from georelay.stage import Stage, run_stage
 
 ROOT = Path(".")
 GIGABYTE = 1_000_000_000
@@ -236,6 +238,13 @@ def track(arguments: argparse.Namespace) -> None:
     run_stage(Stage("track", "", compute))
 
 
+def inspect(arguments: argparse.Namespace) -> None:
+    """Say what a folder of yours holds, and print settings for it."""
+    from georelay.sources.inspect import inspect_folder
+
+    print(inspect_folder(arguments.folder, arguments.sample), end="")
+
+
 def schema(arguments: argparse.Namespace) -> None:
     """Write the JSON schema of params.yaml for editors."""
     from georelay.settings import Params
@@ -326,6 +335,7 @@ COMMANDS: dict[Callable[[argparse.Namespace], None], Sequence[str]] = {
     publish: ("study",),
     report: (),
     track: (),
+    inspect: ("folder",),
     schema: (),
     cache: ("action",),
 }
@@ -340,20 +350,8 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
         for word in words:
-            _add_word(command, word)
+            add_word(command, word)
     return top
-
-
-def _add_word(command: argparse.ArgumentParser, word: str) -> None:
-    if word == "seed":
-        command.add_argument(word, type=int)
-    elif word == "action":
-        command.add_argument(word, choices=("list", "verify", "prune"))
-        command.add_argument("--keep", type=float, default=0.0, metavar="GB", help="prune: how much may stay")
-    elif word.endswith("*"):
-        command.add_argument(word.rstrip("*"), nargs="*")
-    else:
-        command.add_argument(word)
 
 
 def _refuse_foreign_code() -> None:

@@ -9,25 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from georelay.datasets import dataset
 from georelay.domains import MAIN, of_domain, require_each
 from georelay.errors import UserError
 from georelay.reading import PARAMS, load_yaml, lookup, validated
 from georelay.reference import ENDING, plain_name
-from georelay.rows import features_name, resolve, teacher_row
+from georelay.rows import features_name, merged, resolve, teacher_row
 from georelay.settings import Params, Row
-from georelay.settings.data import Files, Folder, Paired, Split
+from georelay.settings.data import Described, Files, Folder, Paired, Split
 
 ROUNDING = 1e-6  # fractions such as thirds never add up to 1 exactly
 
 
 def load_params(path: Path = PARAMS) -> Params:
     """params.yaml, checked as a whole: types, names, rows, and that `active` is closed."""
-    values = load_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError("must be a mapping of sections", path)
-    params: Params = validated(Params, values, str(path))
+    params: Params = validated(Params, _written_out(_whole(path), path), str(path))
     for name, source in params.sources.items():
-        if source.kind != "synthetic":
+        if isinstance(source, Folder | Paired):
             _check_folder(source, f"{PARAMS}: sources.{name}")
     _check_references(params)
     _check_endings(params)
@@ -43,13 +41,50 @@ def load_params(path: Path = PARAMS) -> Params:
     return params
 
 
+def _whole(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A file's sections, laid over those of the file that it is `like`; what is active is its own."""
+    values = load_yaml(path)
+    if not isinstance(values, dict):
+        raise UserError("must be a mapping of sections", path)
+    if (base := values.get("like")) is None:
+        return values
+    where, found = f"{path}: like", (path.parent / str(base)).resolve()
+    if not found.is_file():
+        raise UserError(f"{found} is missing", where, "name the params.yaml to start from, relative to this one")
+    if found in (*below, path.resolve()):
+        raise UserError(f"{found} is like this file in turn", where, "end the circle")
+    inherited = _whole(found, (*below, path.resolve()))
+    return merged({key: value for key, value in inherited.items() if key != "active"}, values)
+
+
+def _written_out(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same with sources of kind dataset as what they stand for, so that nothing else needs to know of them."""
+    sources = values.get("sources")
+    if not isinstance(sources, dict):
+        return values
+    return values | {"sources": {name: _source(entry, f"{path}: sources.{name}") for name, entry in sources.items()}}
+
+
+def _source(entry: Any, where: str) -> Any:
+    """An entry of `sources`; of kind dataset the description, and over it what the entry says."""
+    if not isinstance(entry, dict) or entry.get("kind") != "dataset":
+        return entry
+    given: Described = validated(Described, entry, where)
+    changes = {key: value for key, value in entry.items() if key not in ("kind", "dataset")}
+    description = dataset(given.dataset, f"{where}.dataset").source
+    whole = {key: changes[key] for key in ("splits",) if key in changes}  # one kind of splits has no keys of another
+    return merged(description, changes) | whole
+
+
 def _domains(source: Files) -> list[str]:
     return list(source.domains or [MAIN])
 
 
 def _check_folder(source: Folder | Paired, where: str) -> None:
     """What differs by domain has every domain, and no scene is in two lists."""
-    lists = {f"splits.{split}": scenes for split, scenes in source.splits or () if scenes is not None}
+    _check_table(source, where)
+    splits = source.splits.parts if source.splits else {}
+    lists = {f"splits.{split}": scenes for split, scenes in splits.items() if scenes is not None}
     alone = source.kind == "folder"
     images = {"images" if alone else f"modalities.{name}.images": sheet.images for name, sheet in source.imagery.items()}
     for key, setting in {**images, "labels": source.labels, "gsd": source.gsd, "left_out": source.left_out, **lists}.items():
@@ -65,6 +100,18 @@ def _check_folder(source: Folder | Paired, where: str) -> None:
                 seen[scene] = key
 
 
+def _check_table(source: Folder | Paired, where: str) -> None:
+    """A table has a column of scenes and one of splits; without it no column is of any use."""
+    splits = source.splits
+    if splits is None:
+        return
+    if splits.csv is None and (stray := [key for key in ("scene", "split", "domain") if getattr(splits, key) is not None]):
+        raise UserError("is a column, but there is no table", f"{where}.splits.{stray[0]}", "name the file: `csv: tiles.csv`")
+    needed = ("scene", "split", "domain") if source.domains else ("scene", "split")
+    if splits.csv is not None and (lacking := [key for key in needed if getattr(splits, key) is None]):
+        raise UserError("is missing", f"{where}.splits.{lacking[0]}", "it is the name of a column of the table")
+
+
 def _check_references(params: Params) -> None:
     for name, task in params.tasks.items():
         where = f"{PARAMS}: tasks.{name}"
@@ -73,7 +120,7 @@ def _check_references(params: Params) -> None:
             for modality in getattr(task, key):
                 lookup(dict.fromkeys(task.modalities), modality, f"{where}.{key}", "modality")
         source = params.sources[task.source]
-        if source.kind != "synthetic":  # which domains a synthetic one has is known when it is drawn
+        if isinstance(source, Folder | Paired):  # which domains a synthetic one has is known when it is drawn
             require_each(task.stride, _domains(source), f"{where}.stride")
         for stride in task.stride.values() if isinstance(task.stride, dict) else (task.stride,):
             if stride > task.tile:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from georelay.errors import UserError
 from georelay.files import digest, remove
+from georelay.progress import say
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,6 @@ def _assist(stage: Stage) -> None:
     with _interruptible():
         if stage.key is None or not Cache.here().holds(stage.key):
             stage.compute()
-
-
-def say(message: str) -> None:
-    """A line for people, beside the data and not in it."""
-    print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager

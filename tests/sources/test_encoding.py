@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from georelay.errors import UserError
-from georelay.geo.raster import open_grid
+from georelay.geo.raster import open_grid, write_raster
 from georelay.reading import validated
 from georelay.settings.data import Folder
 from georelay.sources.encoding import check_encoding, read_classes
@@ -53,6 +53,25 @@ def test_others_are_refused_unless_they_are_something(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"label colour \(255, 0, 255\) is not in the class list") as error:
         read([RED, PINK], tmp_path, source("colour", []))
     assert "or say what `others` are" in error.value.hint
+
+
+def test_numbers_below_zero_may_be_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "label.tif"
+    pixels = np.array([[[3, 5, -1]]], np.int16)
+    write_raster(path, pixels, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0), crs=None, nodata=None)
+    assert read_classes(path, open_grid(path), source("index", [], ignored=[-1])).tolist() == [[0, 1, 255]]
+
+
+def test_labels_saved_as_jpeg_hold_classes_alone_or_are_refused(tmp_path: Path) -> None:
+    """`others` would take every value that JPEG invents for a class or for nothing; what the file is called does not matter."""
+    path, flat, edge = tmp_path / "label.png", np.full((16, 16), 3, np.uint8), np.full((16, 16), 3, np.uint8)
+    edge[:, 5:] = 200
+    Image.fromarray(flat).save(path, format="JPEG", quality=95)
+    assert not read_classes(path, open_grid(path), source("index", [200], others="ignore")).any()
+    Image.fromarray(edge).save(path, format="JPEG", quality=75)
+    with pytest.raises(UserError, match="is not in the class list") as error:
+        read_classes(path, open_grid(path), source("index", [200], others="ignore"))
+    assert "JPEG invents values" in error.value.hint
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from georelay.datasets import fake
 from georelay.errors import UserError
 from georelay.files import read_json
 from georelay.geo.raster import open_grid, read_window
@@ -23,35 +24,8 @@ from workshop import STUDENT, TRAINING, Workshop
 
 TILE = 32
 # Sides as awkward as the real ones: two tiles, or two and a piece.
-LAYOUTS: dict[str, tuple[int, list[tuple[str, str]]]] = {
-    "loveda": (
-        64,
-        [
-            (f"{split}/{domain}/images_png/{number}.png", f"{split}/{domain}/masks_png/{number}.png")
-            for split, domain, numbers in (
-                ("Train", "Rural", (0, 1, 2)),
-                ("Train", "Urban", (1366, 1367)),
-                ("Val", "Rural", (2522, 2523, 2524, 2525)),
-                ("Val", "Urban", (3514, 3515, 3516)),
-            )
-            for number in numbers
-        ],
-    ),
-    "potsdam": (
-        80,
-        [
-            (f"2_Ortho_RGB/top_potsdam_{place}_RGB.tif", f"5_Labels_all/top_potsdam_{place}_label.tif")
-            for place in ("2_10", "2_11", "3_10", "3_11", "7_13")
-        ],
-    ),
-    "deepglobe": (
-        70,
-        [
-            (f"{part}/images/{number}_sat.jpg", f"{part}/masks/{number}_mask.png")
-            for part, number in (("training_data", 119), ("training_data", 606), ("training_data", 2334), ("test_data", 855))
-        ],
-    ),
-}
+SIDES = {"loveda": 64, "potsdam": 80, "deepglobe": 70}
+LABELS = {"loveda": "*/*/masks_png/*.png", "potsdam": "5_Labels_all/*.tif", "deepglobe": "*/masks/*.png"}
 SCENES = {
     "loveda": {"train-rural-0", "train-urban-1366", "test-rural-2525", "test-urban-3514"},
     "potsdam": {"2_10", "7_13"},
@@ -69,29 +43,18 @@ COUNTS = {
 
 def write_data_set(folder: Path, name: str) -> dict[str, np.ndarray]:
     """Every file of a layout; the classes [y, x] of each label file by its name, 255 where nothing is labelled."""
-    side, files = LAYOUTS[name]
-    source, truths = published(name), {}
-    for number, (image, label) in enumerate(files):
-        rng = np.random.default_rng(number)
-        truth = rng.integers(0, len(source["classes"]), (side, side)).astype(np.uint8)
-        if name == "loveda":
-            truth[:3] = 255
-        save(folder / image, rng.integers(0, 256, (side, side, 3)).astype(np.uint8))
-        save(folder / label, encoded(truth, name, source))
-        truths[label] = truth
-    return truths
+    fake(name, folder, np.random.default_rng(0))
+    return {path.name: decoded(np.array(Image.open(path)), name) for path in folder.glob(LABELS[name])}
 
 
-def encoded(truth: np.ndarray, name: str, source: dict[str, Any]) -> np.ndarray:
+def decoded(pixels: np.ndarray, name: str) -> np.ndarray:
     """Labels as their publishers have them: LoveDA's from 1, with 0 for no data; the others' as colours."""
     if name == "loveda":
-        return np.where(truth == 255, 0, truth + 1).astype(np.uint8)
-    return np.array([entry["colour"] for entry in source["classes"]], np.uint8)[truth]
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+        return np.where(pixels == 0, 255, pixels - 1)
+    colours = np.array([entry["colour"] for entry in published(name)["classes"]])
+    same = (pixels[..., None, :] == colours).all(-1)
+    assert (same.sum(-1) == 1).all()
+    return same.argmax(-1)
 
 
 def make_workshop(folder: Path, name: str) -> Workshop:
@@ -110,7 +73,7 @@ def make_workshop(folder: Path, name: str) -> Workshop:
     return Workshop(folder)
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture(scope="module", params=SIDES)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Workshop]]:
     """A data set fetched, and tiled in both ways."""
     name = request.param
@@ -160,7 +123,7 @@ def test_what_loveda_trains_with_stays_for_training(made: tuple[str, Workshop]) 
 
 def test_tiles_that_reach_beyond_their_scene_are_filled_up(made: tuple[str, Workshop]) -> None:
     name, workshop = made
-    store, side = TileStore(workshop.folder / f"results/tiles/{name}-tiles.zarr.zip"), LAYOUTS[name][0]
+    store, side = TileStore(workshop.folder / f"results/tiles/{name}-tiles.zarr.zip"), SIDES[name]
     row, col = store.coordinate("row"), store.coordinate("col")
     inside = [np.add.outer(start + np.arange(TILE) >= side, np.zeros(TILE, bool)) for start in row.tolist()]
     beyond = np.array(inside) | (col[:, None, None] + np.arange(TILE) >= side)
@@ -184,7 +147,7 @@ def test_an_unknown_colour_is_named_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "training_data/masks/606_mask.png"
     pixels = np.array(Image.open(path))
     pixels[5, 7] = (0, 255, 254)
-    save(path, pixels)
+    Image.fromarray(pixels).save(path)
     with pytest.raises(UserError, match=r"label colour \(0, 255, 254\) is not in the class list") as caught:
         fetch_source("demo", settings("deepglobe", tmp_path), tmp_path / "raw")
     assert caught.value.where == str(path)

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from georelay.datasets import fake
+from georelay.datasets.isprs_irrg import write_scene
 from georelay.errors import UserError
 from georelay.geo.raster import open_grid, write_raster
 from georelay.params import load_params
@@ -39,13 +41,9 @@ def lists(city: str) -> dict[str, list[str]]:
     return {split: splits[split][city] for split in ("train", "test")}
 
 
-def sides(city: str, scene: str) -> tuple[int, int]:
-    """Height and width of a made-up scene: Potsdam's all the same, no whole number of strides in either city."""
-    return (44, 44) if city == "potsdam" else (18 + int(scene) % 7, 30 - int(scene) % 5)
-
-
-def per_scene(city: str, scene: str) -> int:
-    height, width = sides(city, scene)
+def per_scene(folder: Path, city: str, scene: str) -> int:
+    """Tiles of a made-up scene: Potsdam's are all the same, no whole number of strides in either city."""
+    height, width = classes(folder, city, scene).shape
     return ((height - TILE) // STRIDES[city] + 1) * ((width - TILE) // STRIDES[city] + 1)
 
 
@@ -59,31 +57,13 @@ def names(source: str, city: str, scene: str) -> tuple[str, str]:
     return f"potsdam/{folder}/top_potsdam_{scene}_{bands}.tif", label
 
 
-def classes(city: str, scene: str) -> np.ndarray:
-    """Classes with a border of 255 between them, where labels are eroded to black."""
-    height, width = sides(city, scene)
-    found = np.add.outer(np.arange(height) // 7, np.arange(width) // 5).astype(np.uint8) % 6
-    found[6::7], found[:, 4::5] = 255, 255
-    return found
-
-
-def write_scene(folder: Path, source: str, city: str, scene: str) -> None:
-    palette = np.array([entry["colour"] for entry in published(source)["classes"]] + [[0, 0, 0]], np.uint8)
-    truth = classes(city, scene)
-    image, label = (folder / name for name in names(source, city, scene))
-    pixels = np.random.default_rng(len(scene)).integers(0, 256, (*truth.shape, 3)).astype(np.uint8)
-    for path, picture in ((image, pixels), (label, palette[np.minimum(truth, 6)])):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-
-
-def write_cities(folder: Path, source: str) -> None:
-    """Every listed scene, and area 9, which is in no list and has no label."""
-    for city in CITIES:
-        for scene in (*lists(city)["train"], *lists(city)["test"]):
-            write_scene(folder, source, city, scene)
-    write_scene(folder, source, "vaihingen", "9")
-    (folder / names(source, "vaihingen", "9")[1]).unlink()
+def classes(folder: Path, city: str, scene: str) -> np.ndarray:
+    """Classes of a label file, 255 where it is black."""
+    pixels = np.array(Image.open(folder / names("isprs-irrg", city, scene)[1]))
+    colours = np.array([entry["colour"] for entry in published("isprs-irrg")["classes"]])
+    same = (pixels[..., None, :] == colours).all(-1)
+    assert np.array_equal(same.any(-1), pixels.any(-1)) and not same.any(-1).all()
+    return np.where(same.any(-1), same.argmax(-1), 255)
 
 
 def make_workshop(folder: Path, source: str, tasks: dict[str, Any]) -> Workshop:
@@ -102,7 +82,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Both cities fetched, and tiled in small for one of the two directions."""
     source = request.param
     folder = tmp_path_factory.mktemp(source)
-    write_cities(folder / published(source)["path"], source)
+    fake(source, folder / published(source)["path"], np.random.default_rng(0))
     workshop = make_workshop(folder, source, {f"{source}-p2v": {"tile": TILE, "stride": STRIDES}})
     workshop.run("fetch", source)
     workshop.run("tile", f"{source}-p2v")
@@ -153,11 +133,11 @@ def test_scenes_of_several_pixel_sizes_are_laid_apart(made: tuple[str, Workshop]
 
 def test_tiles_of_every_scene_by_the_stride_of_its_city(made: tuple[str, Workshop]) -> None:
     source, workshop = made
-    card = workshop.card("tiles", f"{source}-p2v")
+    card, files = workshop.card("tiles", f"{source}-p2v"), workshop.folder / published(source)["path"]
     store = TileStore(workshop.folder / f"results/tiles/{source}-p2v.zarr.zip")
     found = Counter(card["scenes"][number] for number in store.coordinate("scene").tolist())
     wanted = {
-        f"{split}-{city}-{scene}": per_scene(city, scene)
+        f"{split}-{city}-{scene}": per_scene(files, city, scene)
         for city in CITIES
         for split, scenes in lists(city).items()
         for scene in scenes
@@ -165,7 +145,7 @@ def test_tiles_of_every_scene_by_the_stride_of_its_city(made: tuple[str, Worksho
     assert found == wanted and card["stride"] == STRIDES and wanted["train-potsdam-2_10"] == 25
     for city in CITIES:  # those with labels, or seen without, and those that are tested
         for split in ("train", "test"):
-            count = sum(per_scene(city, scene) for scene in lists(city)[split])
+            count = sum(per_scene(files, city, scene) for scene in lists(city)[split])
             assert len(store.select(split, city)) == count
     train, test = (set(store.coordinate("scene")[store.select(split)].tolist()) for split in ("train", "test"))
     assert not train & test
@@ -173,14 +153,14 @@ def test_tiles_of_every_scene_by_the_stride_of_its_city(made: tuple[str, Worksho
 
 def test_eroded_pixels_are_ignored_and_nothing_else_is(made: tuple[str, Workshop]) -> None:
     source, workshop = made
-    card = workshop.card("tiles", f"{source}-p2v")
+    card, files = workshop.card("tiles", f"{source}-p2v"), workshop.folder / published(source)["path"]
     store = TileStore(workshop.folder / f"results/tiles/{source}-p2v.zarr.zip")
     labels = store.array("label")
     for number, scene, row, col in zip(
         range(len(store)), *(store.coordinate(name).tolist() for name in ("scene", "row", "col")), strict=True
     ):
         _, city, key = card["scenes"][scene].split("-")
-        assert np.array_equal(labels[number], classes(city, key)[row : row + TILE, col : col + TILE])
+        assert np.array_equal(labels[number], classes(files, city, key)[row : row + TILE, col : col + TILE])
 
 
 def test_loveda_from_one_domain_to_the_other(tmp_path: Path) -> None:
@@ -235,7 +215,9 @@ def test_loveda_from_one_domain_to_the_other(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_do_not_fit_their_domains(tmp_path: Path, path: tuple[str, ...], value: Any, words: str) -> None:
-    place = values = load_yaml(REPOSITORY / "params.yaml")
+    values = load_yaml(REPOSITORY / "params.yaml")
+    values["sources"]["isprs-irrg"] = published("isprs-irrg")
+    place = values
     for part in path[:-1]:
         place = place[part]
     place[path[-1]] = value
@@ -256,7 +238,7 @@ def small(folder: Path, **changes: Any) -> Any:
     """Two scenes of each city."""
     splits = {"train": {"potsdam": ["2_10"], "vaihingen": ["1"]}, "val": None, "test": {"potsdam": ["2_13"], "vaihingen": ["2"]}}
     for city, scene in (("potsdam", "2_10"), ("potsdam", "2_13"), ("vaihingen", "1"), ("vaihingen", "2")):
-        write_scene(folder, "isprs-irrg", city, scene)
+        write_scene(folder, np.random.default_rng(0), city, scene)
     return settings("isprs-irrg", folder, **{"splits": splits} | changes)
 
 

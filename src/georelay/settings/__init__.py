@@ -84,6 +84,7 @@ class Active(Strict):
 class Params(Strict):
     """The whole of params.yaml."""
 
+    like: str | None = Field(default=None, description="another params.yaml, relative to this one, that this one is laid over")
     active: Active
     sources: dict[Slug, Source]
     tasks: dict[Slug, Task]

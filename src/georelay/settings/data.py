@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from georelay.settings.base import Byte, Count, NonNegative, Positive, Share, Slug, Strict
 
@@ -19,6 +19,7 @@ def _by_type(kind: type) -> Discriminator:
 
 
 ByDomain = Annotated[Annotated[T, Tag("[one]")] | Annotated[dict[Slug, T], Tag("[many]")], _by_type(dict)]
+OneOrText = Annotated[Annotated[T, Tag("[one]")] | Annotated[str, Tag("[many]")], _by_type(str)]
 
 
 class SceneCounts(Strict):
@@ -49,8 +50,12 @@ class ClassEntry(Strict):
 
     name: str = Field(min_length=1)
     colour: Colour = Field(description="red, green, blue")
-    value: Count | None = Field(default=None, description="in the label files; null: the class's place in the list, 0, 1, ...")
-    also: list[Count] | list[Colour] = Field(default_factory=list, description="other numbers, or colours, of the class there")
+    value: OneOrText[Count] | None = Field(
+        default=None, description="in the label files, or in their `attribute`; null: the class's place in the list, 0, 1, ..."
+    )
+    also: list[Count] | list[Colour] | list[str] = Field(
+        default_factory=list, description="other numbers, colours or words of the class there"
+    )
 
 
 Scenes = Annotated[Annotated[str, Tag("[one]")] | Annotated[list[str], Tag("[many]")], _by_type(list)]
@@ -59,12 +64,24 @@ Scenes = Annotated[Annotated[str, Tag("[one]")] | Annotated[list[str], Tag("[man
 class Splits(Strict):
     """What `{split}` stands for in the patterns of a folder source; or the scenes of each split, by what `*` stands for.
 
-    In a list `12_*` names all scenes that begin so, and `*` alone what the domain's other lists leave.
+    In a list `12_*` names all scenes that begin so, and `*` alone what the domain's other lists leave. Where a table (`csv`)
+    has a row for each scene, they are values of its column `split`; rows with other values are not used.
     """
 
     train: ByDomain[Scenes]
     val: ByDomain[Scenes] | None = Field(description="null: there is none")
     test: ByDomain[Scenes]
+    csv: str | None = Field(default=None, description="table under path, its first line names the columns; null: there is none")
+    scene: str | None = Field(default=None, description="column of what the last * stands for, or of a path that ends in it")
+    split: str | None = Field(default=None, description="column that train, val and test are values of")
+    domain: str | None = Field(
+        default=None, description="column of what {domain} stands for; `domains` of the source may give the values other names"
+    )
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What each split is said to be."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 class Imagery(Strict):
@@ -92,7 +109,19 @@ class Files(Strict):
     module: ClassVar[str] = "georelay.sources.folder"
     path: str = Field(min_length=1, description="where they lie; relative to params.yaml")
     labels: ByDomain[str] = Field(description="glob of labels; what the last * stands for is the same for image and label")
-    labels_as: Literal["index", "colour"] = Field(default="index", description="numbers, or exactly the colours of the classes")
+    labels_as: Literal["index", "colour", "polygons"] = Field(
+        default="index",
+        description="numbers, or exactly the colours of the classes; or GeoPackage, GeoJSON and the like, burnt onto the images' "
+        "pixels: a file for each scene, or without a * one for all; of shapes that overlap the last one counts",
+    )
+    attribute: str | None = Field(
+        default=None, description="polygons: the column that holds the classes' values; null: all are of the class `inside`"
+    )
+    inside: str | None = Field(default=None, description="polygons without attribute: their class; null: the second one")
+    outside: str | None = Field(
+        default=None, description="polygons: the class of pixels where there is none, or `ignore`; null: the first class"
+    )
+    all_touched: bool = Field(default=False, description="polygons: every pixel that is touched; false: whose centre is inside")
     splits: Splits | None = Field(description="null: one pool, which the split rule of a task divides")
     domains: dict[Slug, str] | None = Field(default=None, description="what {domain} stands for; null: one domain, main")
     left_out: ByDomain[list[str]] | None = Field(default=None, description="scenes of no use, in the words of `splits`")
@@ -102,7 +131,7 @@ class Files(Strict):
     )
     classes: list[ClassEntry] = Field(min_length=2, description="in the order of their numbers in everything we write")
     ignore: Byte = Field(description="number that is no class, in the label files and in what we write")
-    ignored: list[Count] = Field(default_factory=list, description="other numbers of the label files that are no class")
+    ignored: list[int] = Field(default_factory=list, description="other numbers of the label files that are no class")
     others: str | None = Field(
         default=None, description="what else is in the label files: a class by its name, or `ignore`; null: refused"
     )
@@ -143,7 +172,24 @@ class Paired(Files):
         return self.modalities
 
 
-Source = Annotated[Synthetic | Folder | Paired, Field(discriminator="kind")]
+def _any_key(schema: dict[str, Any]) -> None:
+    """The keys that a description may be changed in; what they must be is checked when they are laid over it."""
+    fields = {**Folder.model_fields, **Paired.model_fields}
+    free = {key: {"description": field.description or "as the description has it"} for key, field in fields.items()}
+    schema |= {"properties": free | schema["properties"], "additionalProperties": False}
+
+
+class Described(Strict):
+    """A public data set by its name; other keys change its description. Reading params.yaml puts a source of files here."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_any_key)
+    module: ClassVar[str] = ""  # none: such an entry never gets that far
+    kind: Literal["dataset"] = Field(description="a public data set that georelay knows")
+    dataset: Slug = Field(description="its name: a file of georelay/datasets, with hyphens")
+    path: str = Field(default="", min_length=1, description="where its files lie; without it where the description says")
+
+
+Source = Annotated[Synthetic | Folder | Paired | Described, Field(discriminator="kind")]
 
 
 class Fractions(Strict):

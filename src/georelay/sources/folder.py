@@ -24,6 +24,7 @@ from georelay.sources.encoding import check_encoding, check_kind, read_classes, 
 from georelay.sources.imagery import check_image, check_settings, facts, kept
 from georelay.sources.looks import look_of, read_looks
 from georelay.sources.pairs import Pair, find_pairs
+from georelay.sources.polygons import burnt_classes
 from georelay.sources.receipt import Receipt, Scene
 
 POOL = "train"  # what scenes are for that the source does not split; a task's rule must
@@ -110,15 +111,26 @@ def _check_crs(pair: Pair, source: Any, grid: Grid, first_path: Path, first: Gri
 
 
 def _check_label(pair: Pair, image: Grid, source: Any) -> None:
-    """Classes on the image's pixels; a label without a CRS lies where its image does."""
-    path, grid = pair.label, open_grid(pair.label)
+    """Classes on the image's pixels; a label without a CRS lies where its image does, and polygons where they say."""
+    if source.labels_as != "polygons":
+        _check_grid(pair, open_grid(pair.label), image, source)
+    _classes(pair, image, source)
+
+
+def _classes(pair: Pair, image: Grid, source: Any) -> np.ndarray:
+    if source.labels_as == "polygons":
+        return burnt_classes(pair.label, pair.image, image, source)
+    return read_classes(pair.label, open_grid(pair.label), source)
+
+
+def _check_grid(pair: Pair, grid: Grid, image: Grid, source: Any) -> None:
+    path = pair.label
     check_kind(path, grid, source)
     if (grid.height, grid.width) != (image.height, image.width):
         what = f"has {grid.width} x {grid.height} pixels, its image {image.width} x {image.height}"
         raise UserError(what, path, f"compare it with {pair.image}")
     if image.crs and grid.crs and (difference := grid.difference(image)):
         raise UserError(f"does not lie on the grid of {pair.image}: {difference}", path, "resample one to the other")
-    read_classes(path, grid, source)
 
 
 def _places(grids: Sequence[Grid], gsd: Sequence[float | None], where: str) -> tuple[list[Transform], str | None]:
@@ -146,5 +158,5 @@ def _write_scene(source: Any, modalities: Mapping[str, Any], pair: Pair, place: 
         write_raster(folder / images[name], pixels, **place, **about)
     colours, names = [entry.colour for entry in source.classes], [entry.name for entry in source.classes]
     about = {"nodata": source.ignore, "band_names": ["class"], "colours": colours, "class_names": names}
-    write_raster(folder / label, read_classes(pair.label, open_grid(pair.label), source)[None], **place, **about)
+    write_raster(folder / label, _classes(pair, open_grid(pair.image), source)[None], **place, **about)
     return Scene(pair.name, pair.part.split or POOL, pair.part.place, images, label)

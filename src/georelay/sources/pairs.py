@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from georelay.domains import MAIN, of_domain
 from georelay.errors import UserError
-from georelay.sources.receipt import SPLITS
+from georelay.sources.listed import key_of, listed
 
 REST = "*"  # in a list of scenes: what the domain's other lists do not name
+
+
+@dataclass(frozen=True)
+class Names:
+    """Entries of a list: scenes, or what the names of several are like."""
+
+    entries: frozenset[str]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.entries or any(fnmatchcase(key, pattern) for pattern in self._patterns)
+
+    @cached_property
+    def _patterns(self) -> list[str]:
+        return [entry for entry in self.entries if "*" in entry and entry != REST]
+
+    @property
+    def rest(self) -> bool:
+        """Whether it takes what the domain's other lists leave."""
+        return REST in self.entries
+
+    def missing(self, keys: Collection[str]) -> list[str]:
+        """Entries that name none of the scenes."""
+        alike = (entry for entry in self.entries if entry not in keys)
+        return sorted(entry for entry in alike if "*" not in entry or not any(fnmatchcase(key, entry) for key in keys))
 
 
 @dataclass(frozen=True)
@@ -24,20 +49,21 @@ class Part:
     split: str | None
     domain: str | None
     filled: Mapping[str, str]
-    scenes: frozenset[str] | None  # None: whatever is found
-    elsewhere: frozenset[str]  # what the domain's other lists name
-    left_out: frozenset[str]
+    scenes: Names | None  # None: whatever is found
+    elsewhere: Names  # what the domain's other lists name
+    left_out: Names
+    known: frozenset[str] | None  # every scene of a table; None: there is no table
 
     def chosen(self, found: Mapping[str, Path]) -> dict[str, Path]:
         """Those of the files, by their keys, that belong here."""
         return {key: path for key, path in found.items() if self._holds(key)}
 
     def _holds(self, key: str) -> bool:
-        if any(_names(entry, [key]) for entry in self.left_out):
+        if key in self.left_out or self.left_out.rest:
             return False
-        if self.scenes is None or any(_names(entry, [key]) for entry in self.scenes - {REST}):
+        if self.scenes is None or key in self.scenes:
             return True
-        return REST in self.scenes and not any(_names(entry, [key]) for entry in self.elsewhere - {REST})
+        return self.scenes.rest and key not in self.elsewhere
 
     @property
     def place(self) -> str:
@@ -78,8 +104,9 @@ class Pair:
 def find_pairs(source: Any) -> list[Pair]:
     """Every image with its label, part by part and by name; what is missing or there twice is a UserError."""
     if not Path(source.path).is_dir():
-        raise UserError("folder is missing", source.path, _remedy(source, _parts(source)[0]))
-    pairs = [pair for part in _parts(source) for pair in _pairs_of(source, part)]
+        raise UserError("folder is missing", source.path, _remedy(source, _parts(source, None)[0]))
+    source, known = listed(source)
+    pairs = [pair for part in _parts(source, known) for pair in _pairs_of(source, part)]
     seen: dict[Path, Part] = {}
     for part, image in ((pair.part, image) for pair in pairs for image in pair.images.values()):
         if seen.setdefault(image, part) != part:
@@ -89,31 +116,33 @@ def find_pairs(source: Any) -> list[Pair]:
     return pairs
 
 
-def _parts(source: Any) -> list[Part]:
+def _parts(source: Any, known: frozenset[str] | None) -> list[Part]:
     """Every split that there is, with every domain."""
-    splits = {split: getattr(source.splits, split) for split in SPLITS} if source.splits else {None: ""}
+    splits = source.splits.parts if source.splits else {None: ""}
     domains = source.domains or {None: ""}
     return [
-        _part(source, split, domain, of_domain(inner, domain or MAIN), place)
+        _part(source, split, domain, of_domain(inner, domain or MAIN), place, known)
         for split, inner in splits.items()
         for domain, place in domains.items()
         if inner is not None
     ]
 
 
-def _part(source: Any, split: str | None, domain: str | None, given: str | Sequence[str], place: str) -> Part:
+def _part(
+    source: Any, split: str | None, domain: str | None, given: str | Sequence[str], place: str, known: frozenset[str] | None
+) -> Part:
     """`given` is a folder, or a list of scenes."""
-    left_out = frozenset(of_domain(source.left_out, domain or MAIN) or ())
+    left_out = _names(of_domain(source.left_out, domain or MAIN) or ())
     if isinstance(given, str):
-        return Part(split, domain, {"split": given, "domain": place}, None, frozenset(), left_out)
-    lists = [of_domain(inner, domain or MAIN) for name, inner in source.splits if name != split and inner is not None]
-    elsewhere = frozenset(entry for inner in lists if not isinstance(inner, str) for entry in inner)
-    return Part(split, domain, {"domain": place}, frozenset(given), elsewhere, left_out)
+        return Part(split, domain, {"split": given, "domain": place}, None, _names(()), left_out, known)
+    parts = source.splits.parts.items()
+    lists = [of_domain(inner, domain or MAIN) for name, inner in parts if name != split and inner is not None]
+    elsewhere = _names(entry for inner in lists if not isinstance(inner, str) for entry in inner)
+    return Part(split, domain, {"domain": place}, _names(given), elsewhere, left_out, known)
 
 
-def _names(entry: str, keys: Collection[str]) -> bool:
-    """Whether an entry of a list names one of the scenes."""
-    return entry in keys or ("*" in entry and any(fnmatchcase(key, entry) for key in keys))
+def _names(entries: Iterable[str]) -> Names:
+    return Names(frozenset(entries))
 
 
 def _remedy(source: Any, part: Part) -> str:
@@ -143,6 +172,9 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
             what = f"no {word} for {'split ' if part.split else ''}{part}" if str(part) else f"no {word}"
             raise UserError(what, _at(source, patterns[word], part), _remedy(source, part))
     _require_listed(source, part, files[images[0]], patterns[images[0]])
+    _require_known(source, part, files[images[0]])
+    if source.labels_as == "polygons" and "*" not in of_domain(source.labels, part.place):
+        files[label] = dict.fromkeys(files[images[0]], _one(source, part))
     files = {word: part.chosen(found) for word, found in files.items()}
     for (_, have), (word, lack) in permutations(files.items(), 2):
         if alone := sorted(have.keys() - lack.keys()):
@@ -157,10 +189,29 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
 
 
 def _require_listed(source: Any, part: Part, images: Mapping[str, Path], pattern: str | Mapping[str, str]) -> None:
-    if missing := sorted(entry for entry in part.scenes or () if not _names(entry, images.keys())):
+    missing = [entry for entry in part.scenes.missing(images.keys()) if entry not in part.left_out] if part.scenes else []
+    if missing:
         more = f", nor of {len(missing) - 1} others" if len(missing) > 1 else ""
         what = f'no image of scene "{missing[0]}"{more}, listed in splits.{part.split} of domain {part.place}'
         raise UserError(what, _at(source, pattern, part), _remedy(source, part))
+
+
+def _require_known(source: Any, part: Part, images: Mapping[str, Path]) -> None:
+    """Where a table tells the splits, no image is passed over in silence."""
+    if part.known is None:
+        return
+    if strange := [key for key in images if key not in part.known and key not in part.left_out]:
+        more = f", nor are {len(strange) - 1} others" if len(strange) > 1 else ""
+        hint = f'add rows, or say `left_out: ["{strange[0]}"]`; {REST} may stand for a part of the names'
+        raise UserError(f"is in no row of the table{more}", images[strange[0]], hint)
+
+
+def _one(source: Any, part: Part) -> Path:
+    """The one file that has the labels of all scenes."""
+    path = _at(source, source.labels, part)
+    if not path.is_file():
+        raise UserError("label file is missing", path, _remedy(source, part))
+    return path
 
 
 def _files(source: Any, pattern: str) -> dict[str, Path]:
@@ -168,12 +219,6 @@ def _files(source: Any, pattern: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name in sorted(glob.iglob(pattern, root_dir=source.path, recursive=True)):
         path = Path(source.path) / name
-        if found.setdefault(key := _key(path, pattern), path) != path:
+        if found.setdefault(key := key_of(path, pattern), path) != path:
             raise UserError(f"has the same name as {found[key]}", path, "scenes are told apart by the names of their images")
     return found
-
-
-def _key(path: Path, pattern: str) -> str:
-    """A file's name without ending, and without what its pattern has before and after a `*`."""
-    before, star, after = Path(pattern).stem.partition("*")
-    return path.stem.removeprefix(before).removesuffix(after) if star else path.stem

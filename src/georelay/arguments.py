@@ -1,0 +1,30 @@
+"""The words that follow a command, as argparse wants them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SAMPLE = 20  # files of each kind that `inspect` opens
+
+
+def add_word(command: argparse.ArgumentParser, word: str) -> None:
+    """A positional argument; some bring an option along."""
+    if word == "seed":
+        command.add_argument(word, type=int)
+    elif word == "folder":
+        command.add_argument(word, type=Path)
+        command.add_argument("--sample", type=_positive, default=SAMPLE, metavar="N", help="files of each kind that are opened")
+    elif word == "action":
+        command.add_argument(word, choices=("list", "verify", "prune"))
+        command.add_argument("--keep", type=float, default=0.0, metavar="GB", help="prune: how much may stay")
+    elif word.endswith("*"):
+        command.add_argument(word.rstrip("*"), nargs="*")
+    else:
+        command.add_argument(word)
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
