@@ -10,7 +10,11 @@ SAMPLE = 20  # files of each kind that `inspect` opens
 
 def add_word(command: argparse.ArgumentParser, word: str) -> None:
     """A positional argument; some bring an option along."""
-    if word == "seed":
+    if word == "source":
+        command.add_argument(word)
+        command.add_argument("--accept-licence", action="store_true", help="agree to the terms of what is downloaded")
+        command.add_argument("--subset", action="store_true", help="only a small first look, where the source knows one")
+    elif word == "seed":
         command.add_argument(word, type=int)
     elif word == "folder":
         command.add_argument(word, type=Path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,7 @@ from georelay.plan import (
 from georelay.progress import say
 from georelay.reading import PARAMS, lookup
 from georelay.reference import reference_name
-from georelay.rows import bounds_of, resolve, resolve_teacher, rows, seeds_of, teacher_row
-from georelay.settings import Params, Row
+from georelay.rows import active_studies, bounds_of, resolve, resolve_teacher, rows, seeds_of, study_rows, teacher_row
 from georelay.stage import Stage, run_stage
 
 ROOT = Path(".")
@@ -53,7 +52,13 @@ def fetch(arguments: argparse.Namespace) -> None:
     def compute() -> None:
         from georelay.sources.catalog import fetch_source
 
-        fetch_source(arguments.source, source, Path("data/raw"))
+        brought = None
+        if source.kind != "synthetic":
+            from georelay.download.bring import bring
+
+            subset = source.subset or arguments.subset
+            brought = bring(arguments.source, source, params.download, accept=arguments.accept_licence, subset=subset)
+        fetch_source(arguments.source, source, Path("data/raw"), brought)
 
     # What lies in a folder of the user's is soon converted again; the cache would only hold it once more.
     key = digest(source_key(params, arguments.source)) if source.kind == "synthetic" else None
@@ -76,12 +81,20 @@ def tile(arguments: argparse.Namespace) -> None:
 
         receipt = Receipt.read(folder)
         receipt.require(folder)
+        _require_all(receipt.brought, folder, params.sources[task.source])
         bounds = params.tiling
         facts = write_tiles(receipt, folder, name, task, store, memory_mb=bounds.memory_mb, workers=bounds.workers)
         write_json(card, {**facts, "receipt": receipt_digest})
 
     key = digest({**task_key(params, name), "receipt": receipt_digest})
     run_stage(Stage("tile", name, compute, [store, card], key))
+
+
+def _require_all(brought: Mapping[str, Any], folder: Path, source: Any) -> None:
+    """A first look is not taken for the whole."""
+    if brought.get("subset") and not source.subset:
+        hint = f"run `georelay fetch {folder.name}` for all of it, or set `subset: true` at params.yaml: sources.{folder.name}"
+        raise UserError("holds only a small part, fetched with --subset", folder / "receipt.json", hint)
 
 
 def teach(arguments: argparse.Namespace) -> None:
@@ -183,7 +196,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Write the table and the figures of a study."""
     params, study = load_params(), arguments.study
-    table, seeds = _study_rows(params), seeds_of(params, study)
+    table, seeds = study_rows(params), seeds_of(params, study)
     lookup(table, study, f"{PARAMS}: experiments", "study")
 
     def compute() -> None:
@@ -219,7 +232,7 @@ def report(arguments: argparse.Namespace) -> None:
     def compute() -> None:
         from georelay.report.html import write_report
 
-        studies = _active_studies(params)
+        studies = active_studies(params)
         bounds = {study: found for study in studies if (found := bounds_of(params, study))}
         write_report(studies, params.active.seeds, ROOT, bounds)
 
@@ -233,7 +246,7 @@ def track(arguments: argparse.Namespace) -> None:
     def compute() -> None:
         from georelay.track.mlflow import track_runs
 
-        track_runs(_active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
+        track_runs(active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
 
     run_stage(Stage("track", "", compute))
 
@@ -300,26 +313,6 @@ def _place(arguments: argparse.Namespace) -> str:
 
 def _run_folder(arguments: argparse.Namespace) -> Path:
     return Path("results/runs") / _place(arguments)
-
-
-def _fact(row: Row) -> dict[str, Any]:
-    names = {"experiment": "name", "study": "study", "parent": "parent", "why": "why", "method": "method", "task": "task"}
-    alike = digest(row.model_dump(exclude={"name", "parent", "why", "core", "labels"}))
-    return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core, "labels": row.labels, "family": alike}
-
-
-def _study_rows(params: Params) -> dict[str, list[dict[str, Any]]]:
-    """Every study's rows: the active ones, or all of them where none is active."""
-    table: dict[str, list[dict[str, Any]]] = {}
-    chosen = rows(params)
-    active = {row.study for row in chosen}
-    for row in [*chosen, *(row for row in rows(params, active=False) if row.study not in active)]:
-        table.setdefault(row.study, []).append(_fact(row))
-    return table
-
-
-def _active_studies(params: Params) -> dict[str, list[dict[str, Any]]]:
-    return {study: table for study, table in _study_rows(params).items() if study in params.active.studies}
 
 
 COMMANDS: dict[Callable[[argparse.Namespace], None], Sequence[str]] = {

@@ -71,7 +71,7 @@ def _source(entry: Any, where: str) -> Any:
         return entry
     given: Described = validated(Described, entry, where)
     changes = {key: value for key, value in entry.items() if key not in ("kind", "dataset")}
-    description = dataset(given.dataset, f"{where}.dataset").source
+    description = dataset(given.dataset, f"{where}.dataset").settings
     whole = {key: changes[key] for key in ("splits",) if key in changes}  # one kind of splits has no keys of another
     return merged(description, changes) | whole
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from georelay.codebase import code_digest
+from georelay.download.wanted import brought_by_hand
 from georelay.errors import UserError
 from georelay.files import digest, read_json, write_json
 from georelay.methods.options import METHODS
@@ -68,8 +69,12 @@ def source_key(params: Params, name: str) -> dict[str, Any]:
     """What the rasters of a source depend on: the module of its kind too, and files that are not ours."""
     source = params.sources[name]
     code = code_digest((*ROOTS["fetch"], source.module))
-    files = {"files": _stamps(Path(source.path))} if source.kind != "synthetic" else {}
-    return {"source": source.model_dump(), "code": code, "versions": versions("fetch"), **files}
+    if source.kind == "synthetic":
+        return {"source": source.model_dump(), "code": code, "versions": versions("fetch")}
+    # What is downloaded is told by its list; stamps would differ before and after.
+    files = {"files": _stamps(Path(source.path))} if brought_by_hand(source) else {}
+    settings = source.model_dump(exclude={"licence_accepted"})
+    return {"source": settings, "code": code, "versions": versions("fetch"), **files}
 
 
 def _stamps(folder: Path) -> list[tuple[str, int, int]]:

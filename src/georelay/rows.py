@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from georelay.errors import UserError, suggestion
+from georelay.files import digest
 from georelay.methods.options import METHODS
 from georelay.reading import PARAMS, lookup, validated
 from georelay.reference import plain_name, reference_name
@@ -198,3 +199,24 @@ def bounds_of(params: Params, study: str) -> tuple[str, str] | None:
 def seeds_of(params: Params, study: str) -> list[int]:
     """The seeds that the rows of a study are run with."""
     return (params.active if plain_name(study) == study else params.reference).seeds
+
+
+def _fact(row: Row) -> dict[str, Any]:
+    names = {"experiment": "name", "study": "study", "parent": "parent", "why": "why", "method": "method", "task": "task"}
+    alike = digest(row.model_dump(exclude={"name", "parent", "why", "core", "labels"}))
+    return {key: getattr(row, name) for key, name in names.items()} | {"core": row.core, "labels": row.labels, "family": alike}
+
+
+def study_rows(params: Params) -> dict[str, list[dict[str, Any]]]:
+    """Every study's rows: the active ones, or all of them where none is active."""
+    table: dict[str, list[dict[str, Any]]] = {}
+    chosen = rows(params)
+    active = {row.study for row in chosen}
+    for row in [*chosen, *(row for row in rows(params, active=False) if row.study not in active)]:
+        table.setdefault(row.study, []).append(_fact(row))
+    return table
+
+
+def active_studies(params: Params) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the active studies."""
+    return {study: table for study, table in study_rows(params).items() if study in params.active.studies}

@@ -20,5 +20,4 @@ SOURCE: dict[str, Any] = {
     "ignore": 255,
     "licence": "none",
     "url": None,
-    "download": None,
 }

@@ -60,7 +60,6 @@ def settings(folder: Path, sar: dict[str, Any] | None = None, **changes: Any) ->
         "ignore": 255,
         "licence": "none",
         "url": None,
-        "download": None,
     }
     checked: Paired = validated(Paired, values | changes, "sources.city")
     return checked

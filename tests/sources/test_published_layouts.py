@@ -25,7 +25,7 @@ from workshop import STUDENT, TRAINING, Workshop
 TILE = 32
 # Sides as awkward as the real ones: two tiles, or two and a piece.
 SIDES = {"loveda": 64, "potsdam": 80, "deepglobe": 70}
-LABELS = {"loveda": "*/*/masks_png/*.png", "potsdam": "5_Labels_all/*.tif", "deepglobe": "*/masks/*.png"}
+LABELS = {"loveda": "*/*/masks_png/*.png", "potsdam": "5_Labels_all/*.tif", "deepglobe": "data/*/masks/*.png"}
 SCENES = {
     "loveda": {"train-rural-0", "train-urban-1366", "test-rural-2525", "test-urban-3514"},
     "potsdam": {"2_10", "7_13"},

@@ -19,7 +19,7 @@ from published import REPOSITORY, published
 SIDE = 16
 NAMES = ("spacenet6", "sen12ms", "dfc2020")
 SEN12MS = published("sen12ms")
-LABELS = {"spacenet6": "geojson_buildings/*", "sen12ms": "*/lc_*/*", "dfc2020": "*/dfc_0/*"}
+LABELS = {"spacenet6": "train/*/geojson_buildings/*", "sen12ms": "*/lc_*/*", "dfc2020": "*/dfc_0/*"}
 
 
 def fetched(folder: Path, name: str) -> Receipt:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from georelay.download.wanted import Download
@@ -34,10 +33,8 @@ class Dataset:
     title: str
     source: Mapping[str, Any]  # the keys of a source of kind folder or paired; `path` is where it lies unless params.yaml says
     accept: bool  # whether the licence must be agreed to: no commercial use, on request, terms of a contest, or none stated
-    downloads: tuple[Download, ...]
+    downloads: tuple[Download, ...] = ()
     licence_url: str | None = None
-    subset: tuple[str, ...] | None = None  # names of downloads that make a small first look; None: it takes all of them
-    inside: str = ""  # where in the folder of the downloads the source's `path` is
     notes: str = ""
 
     @property
@@ -45,8 +42,9 @@ class Dataset:
         """The terms in a word."""
         return str(self.source["licence"])
 
-    def folder(self, path: str) -> Path:
-        """The folder that downloads are unpacked into, for files that shall be read at `path`."""
-        below = Path(self.inside).parts
-        whole = Path(path)
-        return Path(*whole.parts[: -len(below)]) if below and whole.parts[-len(below) :] == below else whole
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The whole source as params.yaml would say it."""
+        terms = {"licence_url": self.licence_url, "licence_accepted": False if self.accept else None}
+        files = [{**asdict(download), "urls": list(download.urls)} for download in self.downloads]
+        return {**self.source, **terms, "downloads": files}

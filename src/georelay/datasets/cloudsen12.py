@@ -33,7 +33,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": "CC0-1.0",
         "url": URL,
-        "download": "cloud_s2.zip",
     },
     accept=False,
     licence_url="https://creativecommons.org/publicdomain/zero/1.0/",

@@ -12,9 +12,9 @@ DATASET = Dataset(
     title="DeepGlobe land cover",
     source={
         "kind": "folder",
-        "path": "data/deepglobe/data",
-        "images": "*/images/*_sat.jpg",  # training_data and test_data, both from the part with public labels
-        "labels": "*/masks/*_mask.png",
+        "path": "data/deepglobe",
+        "images": "data/*/images/*_sat.jpg",  # training_data and test_data, both from the part with public labels
+        "labels": "data/*/masks/*_mask.png",
         "labels_as": "colour",
         "splits": None,
         **RGB_8_BIT,
@@ -31,7 +31,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": "DeepGlobe challenge, no open licence",
         "url": URL,
-        "download": "data.zip",
     },
     accept=True,
     licence_url=URL,
@@ -43,7 +42,6 @@ DATASET = Dataset(
             manual=f"Log in to Kaggle, accept the terms at {URL}, and download the data set as data.zip.",
         ),
     ),
-    inside="data",
 )
 
 
@@ -54,5 +52,5 @@ def fake(folder: Path, rng: Rng) -> None:
     colours = colours_of(DATASET.source)
     for part, scene in (("training_data", 119), ("training_data", 606), ("training_data", 2334), ("test_data", 855)):
         label = mixed(rng, range(len(colours)), (70, 70))
-        save_picture(folder / f"{part}/images/{scene}_sat.jpg", picture(rng, label.shape))
-        save_picture(folder / f"{part}/masks/{scene}_mask.png", colours[label])
+        save_picture(folder / f"data/{part}/images/{scene}_sat.jpg", picture(rng, label.shape))
+        save_picture(folder / f"data/{part}/masks/{scene}_mask.png", colours[label])

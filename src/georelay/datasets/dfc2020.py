@@ -50,7 +50,6 @@ DATASET = Dataset(
         "ignored": [0],
         "licence": "CC-BY-4.0",
         "url": PAGE,
-        "download": "DFC_Public_Dataset.zip",
     },
     accept=False,
     licence_url="https://creativecommons.org/licenses/by/4.0/",

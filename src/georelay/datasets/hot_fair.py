@@ -29,14 +29,13 @@ DATASET = Dataset(
         "ignore": 254,  # building is 1 in some masks, 255 in others
         "licence": "images CC-BY-4.0 (OpenAerialMap), labels ODbL-1.0 (OpenStreetMap)",
         "url": "https://github.com/hotosm/fAIr-utilities/blob/master/docs/sample-benchmark-datasets.md",
-        "download": "25 archives",
     },
     accept=False,
     licence_url="https://opendatacommons.org/licenses/odbl/1-0/",
     downloads=tuple(
-        Download(f"training_{number}.tar.xz", urls=(FILES.format(number),), unpack=f"training_{number}") for number in TRAININGS
+        Download(f"training_{at}.tar.xz", urls=(FILES.format(at),), unpack=f"training_{at}", sample=at == TRAININGS[0])
+        for at in TRAININGS
     ),
-    subset=("training_364.tar.xz",),
     notes="No checksums are published, and nothing says that the development server stays. Tiles of several zoom levels "
     "show the same ground: split by `blocks`, not by `scenes` or `tiles`. To take places for domains say "
     "`domains: {kakuma: training_364, ...}` with `{domain}` for `training_*` in both patterns.",

@@ -58,7 +58,6 @@ DATASET = Dataset(
         "others": "ignore",
         "licence": TERMS,
         "url": PAGE,
-        "download": "3_Ortho_IRRG.zip, 5_Labels_all_noBoundary.zip; of Vaihingen top and the eroded labels of all areas",
     },
     accept=True,
     licence_url=PAGE,

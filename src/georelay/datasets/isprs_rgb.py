@@ -13,7 +13,6 @@ DATASET = Dataset(
     source={  # in Vaihingen the names of the bands stand for infrared, red and green
         **irrg.DATASET.source,
         "images": {**irrg.DATASET.source["images"], "potsdam": "{domain}/2_Ortho_RGB/top_potsdam_*_RGB.tif"},
-        "download": "2_Ortho_RGB.zip, 5_Labels_all_noBoundary.zip; of Vaihingen top and the eroded labels of all areas",
     },
     accept=True,
     licence_url=PAGE,

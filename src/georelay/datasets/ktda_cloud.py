@@ -27,7 +27,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": "CC-BY-NC-4.0",
         "url": URL,
-        "download": "2.8 GB",
     },
     accept=True,
     licence_url="https://creativecommons.org/licenses/by-nc/4.0/",

@@ -42,14 +42,13 @@ DATASET = Dataset(
         "ignored": [0],  # fill
         "licence": "CC0-1.0",
         "url": "https://hf.co/datasets/torchgeo/l8biome",
-        "download": "eight archives, about 90 GB",
     },
     accept=False,
     licence_url="https://creativecommons.org/publicdomain/zero/1.0/",
     downloads=tuple(
-        Download(f"{biome}.tar.gz", urls=(FILES.format(f"{biome}.tar.gz"),), md5=md5, unpack="") for biome, md5 in DIGESTS.items()
+        Download(f"{biome}.tar.gz", urls=(FILES.format(f"{biome}.tar.gz"),), md5=md5, unpack="", sample=biome == "barren")
+        for biome, md5 in DIGESTS.items()
     ),
-    subset=("barren.tar.gz",),
     notes="The redistribution with georeferenced masks: its images hold all bands. The Geological Survey's own archives have "
     "one file a band and are not read. To take biomes for domains say `domains: {barren: barren, ...}` with "
     "`{domain}` in both patterns.",

@@ -32,7 +32,6 @@ DATASET = Dataset(
         "ignored": [0],  # no data
         "licence": "CC-BY-NC-SA-4.0",
         "url": "https://zenodo.org/records/5706578",
-        "download": "Train.zip and Val.zip, 6.4 GB",
     },
     accept=True,
     licence_url="https://creativecommons.org/licenses/by-nc-sa/4.0/",

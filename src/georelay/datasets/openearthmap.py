@@ -28,9 +28,9 @@ DATASET = Dataset(
         ],
         "ignore": 255,
         "ignored": [0],
+        "unpaired": "skip",
         "licence": "CC-BY-NC-SA-4.0, or that of the region's images",
         "url": "https://zenodo.org/record/7223446",
-        "download": "OpenEarthMap.zip, 9.1 GB",
     },
     accept=True,
     licence_url="https://open-earth-map.org/attribution.html",
@@ -42,8 +42,8 @@ DATASET = Dataset(
             unpack="",
         ),
     ),
-    notes="Images from xBD are not in the archive but their labels are, and the images of the test part have no labels. "
-    "`fetch` takes pairs only, and names the first file that has no partner: set these files aside before.",
+    notes="Images from xBD are not in the archive but their labels are, and images of the test part have no labels: both are "
+    "passed over. Its lists (3000 train, 500 validate) are not used: one pool.",
 )
 
 

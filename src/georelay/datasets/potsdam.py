@@ -39,7 +39,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": TERMS,
         "url": PAGE,
-        "download": "2_Ortho_RGB.zip and 5_Labels_all.zip",
     },
     accept=True,
     licence_url=PAGE,

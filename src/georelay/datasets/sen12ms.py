@@ -92,7 +92,6 @@ DATASET = Dataset(
         "others": "ignore",
         "licence": "CC-BY-4.0",
         "url": SERVER,
-        "download": "of each season s1, s2 and lc",
     },
     accept=False,
     licence_url="https://creativecommons.org/licenses/by/4.0/",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from georelay.datasets.base import SENTINEL_2, Dataset, Download, Rng
+from georelay.datasets.base import SENTINEL_2, Dataset, Rng
 
 BUCKET = "https://storage.googleapis.com/sen1floods11"
 BELOW = "v1.1/data/flood_events/HandLabeled"
@@ -43,17 +43,10 @@ DATASET = Dataset(
         "ignored": [-1],  # not valid; label files are int16
         "licence": "none stated with the data; its paper asks to be cited",
         "url": f"{BUCKET}/v1.1/Sen1Floods11_Metadata.geojson",
-        "download": "the hand-labelled part; the whole bucket has about 14 GB",
+        "by_hand": f"run `gsutil -m rsync -r gs://sen1floods11/{BELOW} DIR/{BELOW}`, DIR being that folder,",
     },
     accept=True,
     licence_url="https://github.com/cloudtostreet/Sen1Floods11",
-    downloads=(
-        Download(
-            "HandLabeled",
-            manual=f"Run `gsutil -m rsync -r gs://sen1floods11/{BELOW} DIR/{BELOW}`, DIR being the data set's folder, "
-            f"and the same with {LISTS} for the lists.",
-        ),
-    ),
     notes=f"Thousands of loose files in a bucket, without checksums. Its lists ({LISTS}/flood_train_data.csv, "
     "flood_valid_data.csv, flood_test_data.csv) are not used: one pool. The part with weak labels is left out.",
 )

@@ -7,16 +7,17 @@ from pathlib import Path
 from georelay.datasets.base import Dataset, Download, Rng
 
 ARCHIVE = "SN6_buildings_AOI_11_Rotterdam_train.tar.gz"
+BELOW = "train/AOI_11_Rotterdam"
 NAME = "SN6_Train_AOI_11_Rotterdam"
 
 DATASET = Dataset(
     title="SpaceNet 6",
     source={
         "kind": "paired",
-        "path": "data/spacenet6/train/AOI_11_Rotterdam",
+        "path": "data/spacenet6",
         "modalities": {
             "eo": {  # the pan-sharpened one; RGBNIR itself has pixels of 2 m
-                "images": f"PS-RGBNIR/{NAME}_PS-RGBNIR_*.tif",
+                "images": f"{BELOW}/PS-RGBNIR/{NAME}_PS-RGBNIR_*.tif",
                 "bands": ["red", "green", "blue", "nir"],
                 "unit": "reflectance",
                 "scale": 0.0001,  # of no weight here: nothing but the ratio of raster values is used
@@ -24,7 +25,7 @@ DATASET = Dataset(
                 "blank": 0.0,
             },
             "sar": {
-                "images": f"SAR-Intensity/{NAME}_SAR-Intensity_*.tif",
+                "images": f"{BELOW}/SAR-Intensity/{NAME}_SAR-Intensity_*.tif",
                 "bands": ["hh", "hv", "vh", "vv"],
                 "unit": "dB",  # published as log intensity, not calibrated
                 "scale": 1.0,
@@ -32,10 +33,10 @@ DATASET = Dataset(
                 "blank": 0.0,  # margins
             },
         },
-        "labels": f"geojson_buildings/{NAME}_Buildings_*.geojson",
+        "labels": f"{BELOW}/geojson_buildings/{NAME}_Buildings_*.geojson",
         "labels_as": "polygons",
         "splits": None,
-        "looks": "SummaryData/SAR_orientations.txt",  # 0: seen from the north, 1: from the south
+        "looks": f"{BELOW}/SummaryData/SAR_orientations.txt",  # 0: seen from the north, 1: from the south
         "gsd": None,
         "classes": [
             {"name": "ground", "colour": [60, 60, 60]},
@@ -44,7 +45,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": "CC-BY-SA-4.0",
         "url": f"s3://spacenet-dataset/spacenet/SN6_buildings/tarballs/{ARCHIVE}",
-        "download": "about 39 GB",
     },
     accept=False,
     licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
@@ -56,7 +56,6 @@ DATASET = Dataset(
             unpack="",
         ),
     ),
-    inside="train/AOI_11_Rotterdam",
     notes="Buildings are polygons, burnt onto the grid of each image. Only the train part has labels and optical images.",
 )
 
@@ -68,11 +67,11 @@ def fake(folder: Path, rng: Rng) -> None:
     strips = ("20190804111224_20190804111453", "20190822065725_20190822065959")
     for number, strip in enumerate(strips):
         files = {
-            f"PS-RGBNIR/{NAME}_PS-RGBNIR": sensed(rng, 4, (16, 16)),
-            f"SAR-Intensity/{NAME}_SAR-Intensity": backscatter(rng, 4, (16, 16), margin=0),
+            f"{BELOW}/PS-RGBNIR/{NAME}_PS-RGBNIR": sensed(rng, 4, (16, 16)),
+            f"{BELOW}/SAR-Intensity/{NAME}_SAR-Intensity": backscatter(rng, 4, (16, 16), margin=0),
         }
         for name, pixels in files.items():
             save_raster(folder / f"{name}_{strip}_tile_{number}.tif", pixels, number, gsd=0.5)
-        save_house(folder / f"geojson_buildings/{NAME}_Buildings_{strip}_tile_{number}.geojson", number, gsd=0.5)
-    (folder / "SummaryData").mkdir()
+        save_house(folder / f"{BELOW}/geojson_buildings/{NAME}_Buildings_{strip}_tile_{number}.geojson", number, gsd=0.5)
+    (folder / f"{BELOW}/SummaryData").mkdir()
     (folder / DATASET.source["looks"]).write_text("".join(f"{strip} {look}\n" for look, strip in enumerate(strips)))

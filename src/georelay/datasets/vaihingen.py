@@ -26,7 +26,6 @@ DATASET = Dataset(
         "ignore": 255,
         "licence": TERMS,
         "url": PAGE,
-        "download": "ISPRS_semantic_labeling_Vaihingen.zip and ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE.zip",
     },
     accept=True,
     licence_url=PAGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from georelay.datasets.base import Dataset, Download, Rng
+from georelay.datasets.base import Dataset, Rng
 
 DRIVE = "https://drive.google.com/drive/folders/1W3iMpkehng7ADXmhz9pPvmgFQBayq22t"
 
@@ -45,17 +45,10 @@ DATASET = Dataset(
         "ignored": [0],  # background
         "licence": "none stated",
         "url": DRIVE,
-        "download": "the folders optical, sar and lbl",
+        "by_hand": f"download {DRIVE} (or https://pan.baidu.com/s/1sIGsD3lBEogSCqzbDOaclA, password i51o), and unpack it",
     },
     accept=True,
     licence_url="https://github.com/AmberHen/WHU-OPT-SAR-dataset",
-    downloads=(
-        Download(
-            "WHU-OPT-SAR",
-            manual=f"Download the folder {DRIVE} (or https://pan.baidu.com/s/1sIGsD3lBEogSCqzbDOaclA, password i51o) and unpack "
-            "it so that optical, sar and lbl lie in the data set's folder.",
-        ),
-    ),
     notes="No licence and no checksum are published. The names of the three folders were not seen; elsewhere they differ.",
 )
 

@@ -17,12 +17,13 @@ class Download:
     """One file of a dataset."""
 
     name: str  # on the disk
-    urls: tuple[str, ...]  # the address and its mirrors, tried in order; empty: it takes a log-in
+    urls: tuple[str, ...] = ()  # the address and its mirrors, tried in order; empty: it takes a log-in
     size: int | None = None  # bytes, where published
     md5: str | None = None
     sha256: str | None = None
     unpack: str | None = None  # folder below the dataset's folder, "" for that itself; None: kept as a file
     manual: str | None = None  # one sentence: where a person gets it
+    sample: bool = False  # part of a small first look
 
     def __post_init__(self) -> None:
         """Refuse names that would leave the dataset's folder."""
@@ -37,6 +38,18 @@ class Download:
         """Size and digests that are known beforehand."""
         facts = {"size": self.size, "md5": self.md5 and self.md5.lower(), "sha256": self.sha256 and self.sha256.lower()}
         return {key: value for key, value in facts.items() if value is not None}
+
+
+def brought_by_hand(source: Any) -> bool:
+    """Whether a source's files are where they are by someone else's doing: then they are neither fetched nor verified.
+
+    Once `fetch` has begun there is its own folder; archives that a person is asked to bring do not count.
+    """
+    folder = Path(source.path)
+    if not source.downloads or not folder.is_dir() or (folder / FOLDER).is_dir():
+        return not source.downloads
+    expected = {download.name for download in source.downloads}
+    return any(entry.name not in expected and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def shown(url: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from georelay.settings.augment import Augment
 from georelay.settings.base import Count, Positive, Slug, Strict
-from georelay.settings.data import LabelBudget, Source, Task, Tiling
+from georelay.settings.data import Downloading, LabelBudget, Source, Task, Tiling
 from georelay.settings.student import Model, Predict, Train
 from georelay.settings.teacher import Pairing
 
@@ -88,6 +88,7 @@ class Params(Strict):
     active: Active
     sources: dict[Slug, Source]
     tasks: dict[Slug, Task]
+    download: Downloading
     tiling: Tiling
     teachers: dict[Slug, dict[str, Any]]
     defaults: Defaults

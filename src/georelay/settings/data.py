@@ -100,6 +100,23 @@ class Imagery(Strict):
     floor_db: float | None = Field(default=None, description="unit power: what is weaker, zero too, becomes this")
 
 
+class Remote(Strict):
+    """A file that `fetch` brings: an archive mostly, and where in the source's folder it is unpacked."""
+
+    name: str = Field(min_length=1, description="on the disk, without a folder")
+    urls: list[Annotated[str, Field(pattern="^(https?|ftp)://")]] = Field(
+        default_factory=list, description="the address and its mirrors, tried in order; none: a person brings it"
+    )
+    size: Positive | None = Field(default=None, description="in bytes; null: not published")
+    md5: Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")] | None = Field(
+        default=None, description="without any checksum the first file that comes is the one to trust from then on"
+    )
+    unpack: str | None = Field(default=None, description='folder under path to unpack into, "" for path; null: kept as it is')
+    manual: str | None = Field(default=None, description="where a person gets it, in a sentence")
+    sample: bool = Field(default=False, description="part of a small first look, which `subset` asks for")
+
+
 class Files(Strict):
     """What is common to sources that are files of yours: split by folders or lists, or one pool.
 
@@ -135,12 +152,24 @@ class Files(Strict):
     others: str | None = Field(
         default=None, description="what else is in the label files: a class by its name, or `ignore`; null: refused"
     )
+    unpaired: Literal["refuse", "skip"] = Field(
+        default="refuse", description="what becomes of images without a label, and of labels without an image"
+    )
     looks: str | None = Field(
         default=None, description="text file under path: lines of a strip, which is part of its scenes' names, and 0 or 1"
     )
     licence: str = Field(min_length=1)
-    url: str | None = Field(description="where it is downloaded from")
-    download: str | None = Field(description="what is downloaded there, and how large it is")
+    licence_url: str | None = Field(default=None, description="its text")
+    licence_accepted: bool | None = Field(
+        default=None,
+        description="false: nothing is downloaded before this is true or `--accept-licence` was said; null: open",
+    )
+    url: str | None = Field(description="where the files come from, for people")
+    by_hand: str | None = Field(default=None, description="how a person gets them, where no list of downloads says it")
+    downloads: list[Remote] = Field(
+        default_factory=list, description="fetched and unpacked into `path`, unless other files lie there; none: they lie there"
+    )
+    subset: bool = Field(default=False, description="a small first look: only the downloads that are a `sample`")
 
     @property
     def imagery(self) -> dict[str, Imagery]:
@@ -259,6 +288,13 @@ class Task(Strict):
     train_domain: str | None = Field(description="null is all of them")
     test_domain: str | None
     unscored: list[str] = Field(default_factory=list, description="classes that are trained, and left out of every score")
+
+
+class Downloading(Strict):
+    """How archives are fetched."""
+
+    workers: Positive = Field(description="files at a time")
+    keep_archives: bool = Field(description="false: what was downloaded goes once it is unpacked")
 
 
 class Tiling(Strict):

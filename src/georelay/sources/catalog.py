@@ -6,6 +6,7 @@ the settings of a source say which.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,8 +16,11 @@ from georelay.files import remove, require_space, sha256_file
 from georelay.sources.receipt import Receipt
 
 
-def fetch_source(name: str, source: Any, root: Path) -> Receipt:
-    """Write `root/<name>` with every raster and the receipt; what was there before is replaced at the very end."""
+def fetch_source(name: str, source: Any, root: Path, brought: Mapping[str, Any] | None = None) -> Receipt:
+    """Write `root/<name>` with every raster and the receipt; what was there before is replaced at the very end.
+
+    `brought` is what the receipt shall tell of downloads.
+    """
     kind = import_module(source.module)
     target, partial = Path(root) / name, Path(root) / f".{name}.partial"
     # A killed fetch leaves its folder behind; nothing in it can be trusted.
@@ -24,7 +28,7 @@ def fetch_source(name: str, source: Any, root: Path) -> Receipt:
     require_space(Path(root), kind.estimate_bytes(source), f"source {name}")
     try:
         partial.mkdir(parents=True)
-        receipt = _with_digests(kind.write_source(name, source, partial), partial)
+        receipt = replace(_with_digests(kind.write_source(name, source, partial), partial), brought=brought or {})
         receipt.write(partial)
         remove(target)
         partial.rename(target)

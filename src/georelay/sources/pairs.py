@@ -147,8 +147,7 @@ def _names(entries: Iterable[str]) -> Names:
 
 def _remedy(source: Any, part: Part) -> str:
     """How to get the files and where to put them, in words."""
-    size = f" ({source.download})" if source.download else ""
-    get = f"download {source.url}{size}, and unpack it" if source.url else "put your files there"
+    get = source.by_hand or (f"download {source.url}, and unpack it" if source.url else "put your files there")
     *first, last = [str(_at(source, pattern, part)) for pattern in (*_patterns(source).values(), source.labels)]
     return f"{get} so that {', '.join(first)} and {last} are found"
 
@@ -176,16 +175,23 @@ def _pairs_of(source: Any, part: Part) -> list[Pair]:
     if source.labels_as == "polygons" and "*" not in of_domain(source.labels, part.place):
         files[label] = dict.fromkeys(files[images[0]], _one(source, part))
     files = {word: part.chosen(found) for word, found in files.items()}
+    shared = set.intersection(*(set(found) for found in files.values()))
+    if source.unpaired == "refuse" or not shared:
+        _require_partners(source, part, files, patterns)
+    names = dict(zip(source.imagery, images, strict=True))
+    return [
+        Pair(part, key, {name: files[word][key] for name, word in names.items()}, files[label][key]) for key in sorted(shared)
+    ]
+
+
+def _require_partners(
+    source: Any, part: Part, files: Mapping[str, Mapping[str, Path]], patterns: Mapping[str, str | Mapping[str, str]]
+) -> None:
     for (_, have), (word, lack) in permutations(files.items(), 2):
         if alone := sorted(have.keys() - lack.keys()):
             more = f", nor have {len(alone) - 1} others" if len(alone) > 1 else ""
             hint = f"a {word} of the same name is expected at {_at(source, patterns[word], part)}"
             raise UserError(f"has no {word}{more}", have[alone[0]], hint)
-    names = dict(zip(source.imagery, images, strict=True))
-    return [
-        Pair(part, key, {name: files[word][key] for name, word in names.items()}, files[label][key])
-        for key in sorted(files[label])
-    ]
 
 
 def _require_listed(source: Any, part: Part, images: Mapping[str, Path], pattern: str | Mapping[str, str]) -> None:

@@ -49,6 +49,7 @@ class Receipt:
     crs: str | None
     scenes: tuple[Scene, ...]
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    brought: Mapping[str, Any] = field(default_factory=dict)  # what was downloaded for it, and whether its terms were accepted
 
     @classmethod
     def read(cls, folder: Path) -> Receipt:
@@ -108,12 +109,17 @@ class Receipt:
             | ({} if s.look is None else {"look": s.look})
             for s in self.scenes
         ]
-        return plain | {
-            "classes": [dict(entry) for entry in self.classes],
-            "modalities": {name: dict(entry) for name, entry in self.modalities.items()},
-            "scenes": scenes,
-            "files": {name: dict(entry) for name, entry in self.files.items()},
-        }
+        brought = {"brought": dict(self.brought)} if self.brought else {}
+        return (
+            plain
+            | brought
+            | {
+                "classes": [dict(entry) for entry in self.classes],
+                "modalities": {name: dict(entry) for name, entry in self.modalities.items()},
+                "scenes": scenes,
+                "files": {name: dict(entry) for name, entry in self.files.items()},
+            }
+        )
 
     def write(self, folder: Path) -> None:
         """Write the receipt into a source's folder."""
@@ -137,7 +143,8 @@ def _parse(data: Any, path: Path) -> Receipt:
         for name, entry in data[group].items():
             _check(entry, shape, path, f"{group}.{name}")
     scenes = tuple(_scene(entry, data, path, index) for index, entry in enumerate(data["scenes"]))
-    return Receipt(**{**{key: data[key] for key in _TOP}, "classes": tuple(data["classes"]), "scenes": scenes})
+    values = {key: data[key] for key in _TOP} | {"classes": tuple(data["classes"]), "scenes": scenes}
+    return Receipt(**values, brought=data.get("brought", {}))
 
 
 def _scene(entry: Any, data: Mapping[str, Any], path: Path, index: int) -> Scene:

@@ -83,7 +83,6 @@ def _source(found: Findings) -> Iterator[str]:
     yield from _classes(found)
     yield _line("licence", "unknown", "say whose the files are")
     yield _line("url", None)
-    yield _line("download", None)
 
 
 def _imagery(name: str, facts: Facts) -> Iterator[str]:
