@@ -103,3 +103,11 @@ def test_what_does_not_fit_is_said_with_its_key(tmp_path: Path, changes: dict[st
     with pytest.raises(UserError) as caught:
         loaded(tmp_path, "loveda", **changes)
     assert re.search(words, str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_guide_lists_every_data_set_and_its_terms(name: str) -> None:
+    lines = [line for line in (REPOSITORY / "docs/data.md").read_text().splitlines() if f"`{name}`" in line and "|" in line]
+    assert len(lines) == 1 and ("(accept)" in lines[0]) == dataset(name).accept
+    assert ("by hand" in lines[0]) == all(not download.urls for download in dataset(name).downloads)
+    assert ("--subset" in lines[0]) == any(download.sample for download in dataset(name).downloads)

@@ -206,7 +206,7 @@ def test_a_missing_folder_says_what_to_download_and_how_it_must_lie(tmp_path: Pa
     url = "https://huggingface.co/datasets/XavierJiezou/ktda-datasets/resolve/main/grass.zip"
     assert caught.value.where == str(there)
     assert caught.value.hint == (
-        f"download {url} (180 MB), and unpack it so that {there}/img_dir/train/*.tif and {there}/ann_dir/train/*.png are found"
+        f"download {url}, and unpack it so that {there}/img_dir/train/*.tif and {there}/ann_dir/train/*.png are found"
     )
 
 

@@ -144,7 +144,7 @@ def test_from_files_to_scores_of_test_tiles_alone(made: tuple[str, Workshop]) ->
 
 def test_an_unknown_colour_is_named_with_its_file(tmp_path: Path) -> None:
     write_data_set(tmp_path, "deepglobe")
-    path = tmp_path / "training_data/masks/606_mask.png"
+    path = tmp_path / "data/training_data/masks/606_mask.png"
     pixels = np.array(Image.open(path))
     pixels[5, 7] = (0, 255, 254)
     Image.fromarray(pixels).save(path)
@@ -162,7 +162,7 @@ def test_an_unknown_colour_is_named_with_its_file(tmp_path: Path) -> None:
         ("loveda", {"domains": {"rural": "Land"}}, r"Train/Land/images_png/\*.png: no image for split train rural"),
         ("loveda", {"labels_as": "colour"}, "labels must be three bands of uint8, not 1 of uint8"),
         ("deepglobe", {"labels_as": "index"}, "labels must be one band of integers, not 3 of uint8"),
-        ("deepglobe", {"images": "*/images/*.jpg"}, "119_sat.jpg: has no label, nor have 3 others"),
+        ("deepglobe", {"images": "data/*/images/*.jpg"}, "119_sat.jpg: has no label, nor have 3 others"),
         ("deepglobe", {"images": "none/*.jpg"}, r"none/\*.jpg: no image"),
     ],
 )
@@ -178,3 +178,13 @@ def test_two_classes_cannot_look_the_same(tmp_path: Path) -> None:
     classes[1]["colour"] = classes[0]["colour"]
     with pytest.raises(UserError, match=r"sources.demo.classes: two classes are \(0, 255, 255\) in the label files"):
         fetch_source("demo", settings("deepglobe", tmp_path, classes=classes), tmp_path / "raw")
+
+
+def test_files_without_a_partner_may_be_passed_over(tmp_path: Path) -> None:
+    write_data_set(tmp_path, "deepglobe")
+    (tmp_path / "data/training_data/masks/606_mask.png").unlink()
+    (tmp_path / "data/training_data/images/119_sat.jpg").unlink()
+    with pytest.raises(UserError, match=r"606_sat.jpg: has no label"):
+        fetch_source("demo", settings("deepglobe", tmp_path), tmp_path / "raw")
+    receipt = fetch_source("demo", settings("deepglobe", tmp_path, unpaired="skip"), tmp_path / "raw")
+    assert [scene.name for scene in receipt.scenes] == ["2334", "855"]

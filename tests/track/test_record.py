@@ -103,3 +103,10 @@ def test_long_curves_are_thinned_but_keep_their_end_and_all_validations() -> Non
     losses = [step for name, _, step in points if name == "loss"]
     assert len(losses) == CURVE_POINTS and losses[-1] == 1000 and losses == sorted(losses)
     assert [step for name, _, step in points if name == "val_miou"] == [333, 666, 999]
+
+
+def test_terms_of_the_data_are_told(root: Path) -> None:
+    assert "licence" not in record(root).tags, "no card of its tiles lies there"
+    card = {"licence": "CC-BY-NC-4.0", "brought": {"licence_accepted": True, "subset": False, "files": []}}
+    write_json(root / "results/tiles/clouds.json", card)
+    assert record(root).tags["licence"] == "CC-BY-NC-4.0" and record(root).tags["licence.accepted"] == "true"

@@ -208,6 +208,7 @@ def _attributes(rasters: Rasters, selection: Selection, task_name: str, task: An
         "compression": task.compression,
         "buffer": task.split.buffer,
         "crs": rasters.grids[0].crs,
+        **({"brought": dict(receipt.brought)} if receipt.brought else {}),
     } | ({"turned": [name for name, back in zip(names, rasters.turned, strict=True) if back]} if task.align_look else {})
 
 

@@ -65,7 +65,7 @@ def seed_record(row: Row, seed: int, root: Path, checkout: Checkout) -> Record |
         digest=digest({"layout": LAYOUT, "row": dict(row), "files": parts}),
         start=end - float(timing.get("seconds", 0.0)),
         end=end,
-        tags={**_tags(row, checkout), "seed": str(seed), **_plan_tags(plan, folder / "plan.json")},
+        tags={**_tags(row, checkout), "seed": str(seed), **_plan_tags(plan, folder / "plan.json"), **_terms(plan, root)},
         params={**flat(_settings(plan)), "seed": str(seed)},
         metrics={
             **_score_metrics(read_json(scores)),
@@ -124,6 +124,13 @@ def _tags(row: Row, checkout: Checkout) -> dict[str, str]:
 
 def _plan_tags(plan: Mapping[str, Any], path: Path) -> dict[str, str]:
     return {"plan.sha256": sha256_file(path), "tiles.sha256": plan["tiles"]["sha256"]}
+
+
+def _terms(plan: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """The licence of the data, and whether it had to be accepted; the tiles' digest stands for both."""
+    card = _optional((root / plan["tiles"]["path"]).with_suffix("").with_suffix(".json"))
+    accepted = {"licence.accepted": str(card["brought"]["licence_accepted"]).lower()} if "brought" in card else {}
+    return {"licence": card["licence"], **accepted} if card else {}
 
 
 def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
