@@ -136,6 +136,19 @@ def test_another_grid_is_refused_by_its_file(
     assert caught.value.where == str(path) and "coarser ones are not resampled here" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(("shift", "taken"), [(0.04, True), (0.06, False)])
+def test_a_hundredth_of_a_pixel_is_no_other_place(tmp_path: Path, city: Path, shift: float, taken: bool) -> None:
+    pixel, *rest = transform(1)
+    rest[1] += shift * pixel
+    save(city, "sar", 1, transform=(pixel, *rest))
+    if taken:
+        fetch_source("city", settings(city), tmp_path / "raw")
+        assert open_grid(tmp_path / "raw/city" / NAMES[1] / "sar.tif").transform == transform(1), "all lie where the first does"
+    else:
+        with pytest.raises(UserError, match="does not lie on the grid"):
+            fetch_source("city", settings(city), tmp_path / "raw")
+
+
 @pytest.mark.parametrize(("kind", "word"), [("sar", "sar image"), ("eo", "eo image"), ("label", "label")])
 def test_what_is_missing_is_named(tmp_path: Path, city: Path, kind: str, word: str) -> None:
     save(city, kind, 2).unlink()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from georelay.errors import UserError
+from georelay.geo.grid import SAME_SCENE
 from georelay.geo.vector import read_columns, read_shapes
 from georelay.sources.layout import (
     IMAGE,
@@ -233,8 +234,8 @@ def _differences(sheaf: Sheaf, facts: Facts, other: Sheaf, others: Facts) -> Ite
     for key in facts.grids.keys() & others.grids.keys():
         one, two = facts.grids[key], others.grids[key]
         sizes = (one.height, one.width) != (two.height, two.width)
-        if sizes or (one.crs and two.crs and one.difference(two)):
-            yield f"{sheaf.files[key]} does not lie on the grid of {other.files[key]}: {one.difference(two)}"
+        if sizes or (one.crs and two.crs and one.difference(two, SAME_SCENE)):
+            yield f"{sheaf.files[key]} does not lie on the grid of {other.files[key]}: {one.difference(two, SAME_SCENE)}"
             return
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from georelay.domains import of_domain
 from georelay.errors import UserError
-from georelay.geo.grid import Grid, Transform
+from georelay.geo.grid import SAME_SCENE, Grid, Transform
 from georelay.geo.raster import open_grid, write_raster
 from georelay.progress import Progress
 from georelay.sources.encoding import check_encoding, check_kind, read_classes, read_whole
@@ -96,7 +96,7 @@ def _check_images(pair: Pair, source: Any, firsts: Mapping[str, tuple[Grid, Path
     grids = {name: check_image(path, source.imagery[name], *firsts[name]) for name, path in pair.images.items()}
     first = next(iter(grids.values()))
     for name, grid in grids.items():
-        if difference := grid.difference(first):
+        if difference := grid.difference(first, SAME_SCENE):
             hint = "images of a scene share one grid; coarser ones are not resampled here: take sharpened ones, or resample them"
             raise UserError(f"does not lie on the grid of {pair.image}: {difference}", pair.images[name], hint)
     return first
@@ -129,7 +129,7 @@ def _check_grid(pair: Pair, grid: Grid, image: Grid, source: Any) -> None:
     if (grid.height, grid.width) != (image.height, image.width):
         what = f"has {grid.width} x {grid.height} pixels, its image {image.width} x {image.height}"
         raise UserError(what, path, f"compare it with {pair.image}")
-    if image.crs and grid.crs and (difference := grid.difference(image)):
+    if image.crs and grid.crs and (difference := grid.difference(image, SAME_SCENE)):
         raise UserError(f"does not lie on the grid of {pair.image}: {difference}", path, "resample one to the other")
 
 
