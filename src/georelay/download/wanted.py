@@ -17,7 +17,7 @@ class Download:
     """One file of a dataset."""
 
     name: str  # on the disk
-    urls: tuple[str, ...]  # the address and its mirrors, tried in order; empty: it takes a log-in
+    urls: tuple[str, ...] = ()  # the address and its mirrors, tried in order; empty: it takes a log-in
     size: int | None = None  # bytes, where published
     md5: str | None = None
     sha256: str | None = None
