@@ -83,6 +83,18 @@ def test_a_student_starts_from_it(layers: Layers, tmp_path: Path) -> None:
     assert np.array_equal(student.backbone.net.bn1.bias.detach(), layers["features.0.bias"])
 
 
+def test_measured_norms_answer_the_same_and_know_what_they_meet(layers: Layers) -> None:
+    """A student normalises by its batches: on the measured picture itself training mode must change nothing."""
+    image = torch.rand(4, 3, 64, 96) * 2 - 1
+    network = create_network("mobilenetv2_100", {"pad_type": "same"})
+    network.load_state_dict(CONVERT["converted"](layers, [image[:2], image[2:]]))
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(image), plain(layers, image), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(network.train()(image), plain(layers, image), atol=1e-2, rtol=1e-2)
+        network.load_state_dict(CONVERT["converted"](layers))
+        assert (network.train()(image) - plain(layers, image)).abs().max() > 0.1
+
+
 def test_a_file_of_another_network_is_refused(layers: Layers) -> None:
     with pytest.raises(SystemExit, match=r"convolution of \(16, 3, 3, 3\) where mobilenetv2_100 has one of \(32, 3, 3, 3\)"):
         CONVERT["converted"]({**layers, "features.0.weight": layers["features.0.weight"][:16]})
