@@ -22,6 +22,7 @@ from georelay.plan import (
     make_plan,
     plan_path,
     predict_key,
+    require_start,
     row_key,
     rule_digest,
     run_fingerprint,
@@ -188,6 +189,25 @@ def test_a_new_reason_changes_no_rule_but_a_number_does() -> None:
     assert rule_digest(params, "train", row) != rule_digest(params, "train", longer)
     assert rule_digest(params, "train", row) == rule_digest(params, "train", wider)
     assert rule_digest(params, "predict", row) != rule_digest(params, "predict", wider)
+
+
+def test_a_run_counts_the_file_that_its_student_starts_from(root: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    row = resolve(params, "clouds-student")
+    row = row.model_copy(update={"model": row.model.model_copy(update={"weights": "w.safetensors"})})
+    absent = rule_digest(params, "plan", row)
+    with pytest.raises(UserError, match=r"w.safetensors: the weights to start from are missing"):
+        make_plan(params, row, root)
+    plans, digests = [], [absent]
+    for content in ("a", "b"):
+        Path("w.safetensors").write_text(content * len(digests))
+        plans.append(make_plan(params, row, root))
+        digests.append(rule_digest(params, "plan", row))
+    assert plans[0]["start"]["path"] == "w.safetensors" and len(set(digests)) == 3
+    assert run_fingerprint(plans[0], 0) != run_fingerprint(plans[1], 0)
+    with pytest.raises(UserError, match=r"w.safetensors: has changed since the plan was made"):
+        require_start(plans[0])
+    require_start(plans[1])
 
 
 def test_a_domain_the_tiles_do_not_have_is_named(root: Path) -> None:

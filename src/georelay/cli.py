@@ -26,6 +26,7 @@ from georelay.plan import (
     plan_path,
     predict_key,
     raw_folder,
+    require_start,
     run_fingerprint,
     source_key,
     stage_code,
@@ -157,6 +158,7 @@ def train(arguments: argparse.Namespace) -> None:
         require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
         for teacher, stored in facts["features"].items():
             require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
+        require_start(facts)
         from georelay.train.run import train_run
 
         train_run(facts, seed, ROOT, fingerprint)

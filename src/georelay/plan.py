@@ -17,7 +17,7 @@ from typing import Any
 from georelay.codebase import code_digest
 from georelay.download.wanted import brought_by_hand
 from georelay.errors import UserError
-from georelay.files import digest, read_json, write_json
+from georelay.files import digest, read_json, sha256_file, write_json
 from georelay.methods.options import METHODS
 from georelay.reading import lookup
 from georelay.rows import features_name, resolve_teacher, rows, teacher_row
@@ -83,6 +83,13 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
 
 
+def _stamp(file: str | None) -> tuple[int, int] | None:
+    """Size and time of a file that a student starts from: engines look at them, plans hold its digest."""
+    if file is None or not Path(file).is_file():
+        return None
+    return Path(file).stat().st_size, Path(file).stat().st_mtime_ns
+
+
 def task_key(params: Params, name: str) -> dict[str, Any]:
     """What the tiles of a task depend on, but for the rasters."""
     kept = {"source", "modalities", "tile", "stride", "edges", "align_look", "split", "compression"}
@@ -120,7 +127,7 @@ def rule_digest(params: Params, stage: str, row: Row | None = None, name: str = 
     if stage == "features":
         return digest(features_key())
     if stage == "plan" and row is not None:
-        return digest([row_key(row, "train"), row_key(row, "predict")])
+        return digest([row_key(row, "train"), row_key(row, "predict"), _stamp(row.model.weights)])
     return digest(row_key(row, stage) if row else stage_code(stage))
 
 
@@ -175,6 +182,7 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "tiles": {"path": f"results/tiles/{row.task}.zarr.zip", "sha256": card["sha256"]},
         "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"], **tested, **aligned},
         **_teaching(row, root),
+        **_start(row, root),
         "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
         "versions": versions("train"),
     }
@@ -211,6 +219,23 @@ def _teaching(row: Row, root: Path) -> dict[str, Any]:
             raise UserError(what, root / features_path(row.task, name), f"run `georelay features {row.task} {name}`")
         features[name] = {"path": str(features_path(row.task, name).with_suffix(".zarr.zip")), "sha256": card["sha256"]}
     return {"teachers": teachers, "features": features}
+
+
+def _start(row: Row, root: Path) -> dict[str, Any]:
+    """The file that the student starts from, by its content."""
+    if row.model.weights is None:
+        return {}
+    path = root / row.model.weights
+    if not path.is_file():
+        raise UserError("the weights to start from are missing", path, f"experiments.{row.name} names them in model.weights")
+    return {"start": {"path": row.model.weights, "sha256": sha256_file(path)}}
+
+
+def require_start(plan: dict[str, Any]) -> None:
+    """A file that the student starts from is the one that the plan was made for."""
+    start = plan.get("start")
+    if start and sha256_file(Path(start["path"])) != start["sha256"]:
+        raise UserError("has changed since the plan was made", start["path"], f"run `georelay plan {plan['experiment']}`")
 
 
 def _read_card(path: Path) -> dict[str, Any]:
