@@ -70,6 +70,7 @@ def _values() -> dict[str, Any]:
             "radar": _task("allweather", ["sar"], ["sar"], ("main", "main")),
             "pairs": _task("allweather", ["eo", "sar"], ["sar"], ("main", "main"), pair=["eo"]),
         },
+        "download": {"workers": 2, "keep_archives": True},
         "tiling": {"memory_mb": 64, "workers": 1},
         "teachers": {"own": own, "untrained": {"like": "own", "origin": "random"}},
         "defaults": defaults,
