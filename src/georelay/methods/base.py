@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Updater(Protocol):
         ...
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A way to train `student`: owns it, whatever is trained beside it, and the losses.
 
     `student` maps an image to logits at `student.stride` and is all that is saved and predicts. A subclass gives
@@ -86,9 +87,9 @@ class Method(nn.Module):
         """Frozen networks: always in eval mode, never updated."""
         return []
 
+    @abstractmethod
     def loss(self, batches: Batches, step: int) -> Losses:
         """The loss of one batch of each stream."""
-        raise NotImplementedError
 
     def predict(self, image: Tensor) -> Tensor:
         """Logits of every pixel, from the student alone."""

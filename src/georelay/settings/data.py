@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -117,7 +118,7 @@ class Remote(Strict):
     sample: bool = Field(default=False, description="part of a small first look, which `subset` asks for")
 
 
-class Files(Strict):
+class Files(Strict, ABC):
     """What is common to sources that are files of yours: split by folders or lists, or one pool.
 
     Patterns, `gsd` and the lists of `splits` may differ by domain.
@@ -172,9 +173,9 @@ class Files(Strict):
     subset: bool = Field(default=False, description="a small first look: only the downloads that are a `sample`")
 
     @property
+    @abstractmethod
     def imagery(self) -> dict[str, Imagery]:
         """The images of each modality."""
-        raise NotImplementedError
 
 
 class Folder(Files, Imagery):
