@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from evidence import Project, finish_study, row
+from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
 from georelay.report.html import write_report
 from georelay.report.page import interval_picture, verdict
-from georelay.report.tables import compare_study
 
 VOID = {"meta", "link", "img", "br", "line", "circle"}
 SEEDS = [0, 1]
