@@ -68,6 +68,20 @@ def test_steps_are_stretched_and_nothing_else(values: dict[str, Any], tmp_path: 
     assert twin.model_copy(update={"name": "child", "study": "sky", "parent": "base", "train": train}) == plain
 
 
+def test_active_rows_may_have_a_budget_that_the_reference_has_not(values: dict[str, Any], tmp_path: Path) -> None:
+    values["active"]["set"] = {"train": {"batch": 4, "steps": 50}}
+    params = loaded(values, tmp_path)
+    (small,) = rows(params)
+    assert (small.name, small.train.batch, small.train.steps) == ("base", 4, 50)
+    full = values["defaults"]["train"]
+    found = {row.name: (row.train.batch, row.train.steps) for row in rows(params, active=False)}
+    assert found["child"] == (full["batch"], 75)  # not active
+    assert found["base-reference"] == (full["batch"], 1.5 * full["steps"])
+    values["active"]["set"] = {"train": {"batsh": 4}}
+    with pytest.raises(UserError, match=r"experiments\.base or active\.set\.train\.batsh: unknown key"):
+        loaded(values, tmp_path)
+
+
 def test_a_reference_has_seeds_of_its_own(values: dict[str, Any], tmp_path: Path) -> None:
     params = loaded(values, tmp_path)
     assert seeds_of(params, "sky-reference") == [3, 4]

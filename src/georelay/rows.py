@@ -49,9 +49,9 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 def resolve(params: Params, name: str) -> Row:
     """One row by its name: an experiment, or `<experiment>-reference` as it is published."""
     plain = plain_name(name)
-    row = _resolve(params, plain)
     if plain == name:
-        return row
+        return _resolve(params, name, params.active.set if name in params.active.experiments else {})
+    row = _resolve(params, plain, {})
     if row.study not in params.reference.studies:
         raise UserError(f"{name} is no row: study {row.study} is not listed", f"{PARAMS}: reference.studies", f"add {row.study}")
     return _as_reference(row, params.reference)
@@ -63,13 +63,14 @@ def _as_reference(row: Row, reference: Reference) -> Row:
     return row.model_copy(update={**names, "train": row.train.model_copy(update=longer)})
 
 
-def _resolve(params: Params, name: str) -> Row:
-    """One experiment with defaults, ancestors and `set` merged, every value checked."""
-    where = f"{PARAMS}: experiments.{name}"
+def _resolve(params: Params, name: str, over: Mapping[str, Any]) -> Row:
+    """One experiment with defaults, ancestors and `set` merged, every value checked; `over` is laid over all of them."""
+    where = f"{PARAMS}: experiments.{name}{' or active' if over else ''}"  # either's `set` may hold what is refused
     facts: dict[str, Any] = {"set": {}, "teachers": []}
     for link in (params.experiments[link] for link in lineage(params.experiments, name, "experiments")):
         facts["set"] = merged(facts["set"], link.set)
         facts |= {key: getattr(link, key) for key in INHERITED if getattr(link, key) is not None}
+    facts["set"] = merged(facts["set"], over)
     for key in ("study", "method", "task"):
         if key not in facts:
             raise UserError(f"{key} is missing", where, f"give `{key}`, or `like` a row that has it")
@@ -175,7 +176,7 @@ def rows(params: Params, study: str | None = None, active: bool = True) -> list[
     names = [name for name in params.experiments if not active or name in params.active.experiments]
     found = [resolve(params, name) for name in names]
     if not active:
-        found += [_as_reference(row, params.reference) for row in found if row.study in params.reference.studies]
+        found += [resolve(params, reference_name(row.name)) for row in found if row.study in params.reference.studies]
     return [row for row in found if study is None or row.study == study]
 
 

@@ -79,6 +79,9 @@ class Active(Strict):
     studies: list[Slug]
     experiments: list[Slug]
     seeds: list[Count] = Field(min_length=1)
+    set: dict[str, Any] = Field(
+        default_factory=dict, description="laid over every active row, as a smaller budget; rows of the reference go without it"
+    )
 
 
 class Params(Strict):
