@@ -32,7 +32,8 @@ LAYERS = [
     {"evaluate"},
     {"report"},
     {"track"},
-    {"cli", "arguments"},
+    {"commands", "arguments"},
+    {"cli"},
     {"__main__"},
 ]
 OWNERS = {
