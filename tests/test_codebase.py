@@ -21,6 +21,7 @@ LAYERS = [
     {"datasets"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},
+    {"stages"},
     {"download"},
     {"sources"},
     {"tiles"},

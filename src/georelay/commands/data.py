@@ -9,11 +9,12 @@ from typing import Any
 
 from georelay.commands.places import Commands, existing
 from georelay.errors import UserError
-from georelay.files import digest, sha256_file, write_json
+from georelay.files import sha256_file, write_json
 from georelay.params import load_params
-from georelay.plan import card_path, raw_folder, source_key, task_key
+from georelay.plan import raw_folder
 from georelay.reading import PARAMS, lookup
-from georelay.stage import Stage, run_stage
+from georelay.stage import run_stage
+from georelay.stages import fetch_stage, tile_stage
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -32,20 +33,19 @@ def fetch(arguments: argparse.Namespace) -> None:
             brought = bring(arguments.source, source, params.download, accept=arguments.accept_licence, subset=subset)
         fetch_source(arguments.source, source, Path("data/raw"), brought)
 
-    # What lies in a folder of the user's is soon converted again; the cache would only hold it once more.
-    key = digest(source_key(params, arguments.source)) if source.kind == "synthetic" else None
-    run_stage(Stage("fetch", arguments.source, compute, [raw_folder(arguments.source)], key))
+    run_stage(fetch_stage(params, arguments.source).doing(compute))
 
 
 def tile(arguments: argparse.Namespace) -> None:
     """Cut the rasters of a task into one Zarr store."""
     params, name = load_params(), arguments.task
     task = lookup(params.tasks, name, f"{PARAMS}: tasks", "task")
-    folder, card = raw_folder(task.source), card_path(name)
+    folder = raw_folder(task.source)
     for other in ("teachers", "features"):  # DVC wants to see the folders that plans may depend on, empty or not
         Path("results", other).mkdir(parents=True, exist_ok=True)
     receipt_digest = sha256_file(existing(folder / "receipt.json", f"georelay fetch {task.source}"))
-    store = card.with_suffix(".zarr.zip")
+    stage = tile_stage(params, name, receipt_digest)
+    store, card = stage.outputs
 
     def compute() -> None:
         from georelay.sources.receipt import Receipt
@@ -58,8 +58,7 @@ def tile(arguments: argparse.Namespace) -> None:
         facts = write_tiles(receipt, folder, name, task, store, memory_mb=bounds.memory_mb, workers=bounds.workers)
         write_json(card, {**facts, "receipt": receipt_digest})
 
-    key = digest({**task_key(params, name), "receipt": receipt_digest})
-    run_stage(Stage("tile", name, compute, [store, card], key))
+    run_stage(stage.doing(compute))
 
 
 def _require_all(brought: Mapping[str, Any], folder: Path, source: Any) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 from georelay.commands.places import ROOT, Commands, existing
 from georelay.errors import UserError
-from georelay.files import digest, read_json, require_digest, sha256_file, write_json
+from georelay.files import read_json, require_digest, sha256_file, write_json
 from georelay.params import load_params
-from georelay.plan import plan_path, predict_key, require_start, run_fingerprint, stage_code, write_plans
+from georelay.plan import plan_path, require_start, run_fingerprint, stage_code, write_plans
 from georelay.progress import say
 from georelay.rows import resolve
 from georelay.stage import Stage, run_stage
+from georelay.stages import RUNS, predict_stage, train_stage
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -28,8 +29,6 @@ def plan(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train one row with one seed."""
     facts, seed = _current_plan(arguments, "train"), arguments.seed
-    fingerprint = run_fingerprint(facts, seed)
-    folder = _run_folder(arguments)
 
     def compute() -> None:
         require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
@@ -38,11 +37,11 @@ def train(arguments: argparse.Namespace) -> None:
         require_start(facts)
         from georelay.train.run import train_run
 
-        train_run(facts, seed, ROOT, fingerprint)
+        train_run(facts, seed, ROOT, run_fingerprint(facts, seed))
 
-    names = ("history.csv", "metrics.json", "timing.json", "model.safetensors")
-    run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint, _place(arguments)))
-    write_json(folder / "plan.json", facts)  # not from the cache: it holds the row's name, which its results do not
+    run_stage(train_stage(facts, seed).doing(compute))
+    # Not from the cache: it holds the row's name, which its results do not.
+    write_json(_run_folder(arguments) / "plan.json", facts)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -55,9 +54,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
         predict_run(facts, arguments.seed, ROOT)
 
-    key = digest({**predict_key(facts), "weights": sha256_file(weights)})
-    outputs = [Path("results/maps") / _place(arguments)]
-    run_stage(Stage("predict", _subject(arguments), compute, outputs, key, _place(arguments)))
+    run_stage(predict_stage(facts, arguments.seed, sha256_file(weights)).doing(compute))
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -95,7 +92,7 @@ def _place(arguments: argparse.Namespace) -> str:
 
 
 def _run_folder(arguments: argparse.Namespace) -> Path:
-    return Path("results/runs") / _place(arguments)
+    return RUNS / _place(arguments)
 
 
 COMMANDS: Commands = {

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from georelay.commands.places import ROOT, Commands, existing
-from georelay.files import digest, read_json, require_digest, write_json
+from georelay.files import read_json, require_digest, write_json
 from georelay.params import load_params
-from georelay.plan import card_path, device, features_key, features_path, make_plan, run_fingerprint, teacher_key, teacher_path
+from georelay.plan import card_path, make_plan, teacher_path
 from georelay.reading import PARAMS, lookup
 from georelay.rows import resolve_teacher, teacher_row
-from georelay.stage import Stage, run_stage
+from georelay.stage import run_stage
+from georelay.stages import features_stage, teach_stage
 
 
 def teach(arguments: argparse.Namespace) -> None:
@@ -20,19 +21,17 @@ def teach(arguments: argparse.Namespace) -> None:
     lookup(params.teachers, name, f"{PARAMS}: teachers", "teacher")
     settings, row = resolve_teacher(params, name).model_dump(), teacher_row(params, name)
     facts = make_plan(params, row, ROOT) if row else None
-    trained = run_fingerprint(facts, settings["taught"]["seed"]) if facts else None
-    key = digest({**teacher_key(params, name), "run": trained})
-    card = teacher_path(name)
-    weights = card.with_suffix(".safetensors")
+    stage = teach_stage(params, name, facts)
+    weights, card = stage.outputs
 
     def compute() -> None:
         if facts:
             require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
         from georelay.train.teach import teach as make_ready
 
-        write_json(card, make_ready(name, settings, facts, ROOT, weights, key))
+        write_json(card, make_ready(name, settings, facts, ROOT, weights, str(stage.fingerprint)))
 
-    run_stage(Stage("teach", name, compute, [weights, card], key))
+    run_stage(stage.doing(compute))
 
 
 def features(arguments: argparse.Namespace) -> None:
@@ -42,17 +41,15 @@ def features(arguments: argparse.Namespace) -> None:
     lookup(params.teachers, name, f"{PARAMS}: teachers", "teacher")
     tiles = read_json(existing(card_path(task), f"georelay tile {task}"))
     teacher = read_json(existing(teacher_path(name), f"georelay teach {name}"))
-    card = features_path(task, name)
-    store = card.with_suffix(".zarr.zip")
-    inputs = {"tiles": tiles["sha256"], "modalities": tiles["modalities"], "teacher": teacher, "device": device()}
-    key = digest({**features_key(), **inputs})
+    stage = features_stage(task, name, tiles, teacher)
+    store, card = stage.outputs
 
     def compute() -> None:
         from georelay.teachers.features import compute_features
 
-        write_json(card, compute_features(teacher, tiles, ROOT, store, key))
+        write_json(card, compute_features(teacher, tiles, ROOT, store, str(stage.fingerprint)))
 
-    run_stage(Stage("features", f"{task} {name}", compute, [store, card], key, card.stem))
+    run_stage(stage.doing(compute))
 
 
 COMMANDS: Commands = {teach: ("teacher",), features: ("task", "teacher")}
