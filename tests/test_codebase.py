@@ -21,7 +21,9 @@ LAYERS = [
     {"datasets"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},
-    {"stages"},
+    {"stages", "changes"},
+    {"outlook"},
+    {"estimate"},
     {"download"},
     {"sources"},
     {"tiles"},
@@ -69,7 +71,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fresh(roots: tuple[str, ...]) -> str:
     codebase._module_path.cache_clear()
-    codebase.code_digest.cache_clear()
+    codebase.module_digests.cache_clear()
     return codebase.code_digest(roots)
 
 

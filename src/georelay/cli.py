@@ -13,10 +13,10 @@ from pathlib import Path
 
 import georelay
 from georelay.arguments import add_word
-from georelay.commands import data, evidence, runs, teaching, upkeep
+from georelay.commands import data, evidence, outlook, runs, teaching, upkeep
 from georelay.errors import UserError
 
-COMMANDS = {**data.COMMANDS, **teaching.COMMANDS, **runs.COMMANDS, **evidence.COMMANDS, **upkeep.COMMANDS}
+COMMANDS = {**data.COMMANDS, **teaching.COMMANDS, **runs.COMMANDS, **outlook.COMMANDS, **evidence.COMMANDS, **upkeep.COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,7 +18,12 @@ from georelay.stages import RUNS, predict_stage, train_stage
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """Write results/plans: every number, class and digest that a row's runs depend on."""
+    """Write results/plans: every number, class and digest that a row's runs depend on; or say what would run."""
+    if arguments.estimate:
+        from georelay.commands.outlook import estimate
+
+        estimate(arguments.experiments, arguments.cores)
+        return
     params = load_params()
     for name in arguments.experiments:
         resolve(params, name)
