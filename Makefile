@@ -44,8 +44,9 @@ lint: setup ## ruff, mypy, snakefmt, snakemake --lint
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-plan: setup ## show what would run, and why
-	snakemake -n --cores $(CORES)
+plan: setup ## show what would run, why, and what it costs; then Snakemake's own count of its jobs
+	@georelay plan --estimate $(if $(filter all,$(CORES)),,--cores $(CORES))
+	@snakemake -n --quiet rules --cores $(CORES)
 
 report: setup ## results/report.html, and Snakemake's own report.zip with provenance
 	snakemake --cores $(CORES) results/report.html

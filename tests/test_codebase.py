@@ -21,6 +21,9 @@ LAYERS = [
     {"datasets"},
     {"params", "codebase"},
     {"plan", "cache", "stage"},
+    {"stages", "changes"},
+    {"outlook"},
+    {"estimate"},
     {"download"},
     {"sources"},
     {"tiles"},
@@ -32,7 +35,8 @@ LAYERS = [
     {"evaluate"},
     {"report"},
     {"track"},
-    {"cli", "arguments"},
+    {"commands", "arguments"},
+    {"cli"},
     {"__main__"},
 ]
 OWNERS = {
@@ -67,7 +71,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fresh(roots: tuple[str, ...]) -> str:
     codebase._module_path.cache_clear()
-    codebase.code_digest.cache_clear()
+    codebase.module_digests.cache_clear()
     return codebase.code_digest(roots)
 
 

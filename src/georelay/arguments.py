@@ -22,8 +22,10 @@ def add_word(command: argparse.ArgumentParser, word: str) -> None:
     elif word == "action":
         command.add_argument(word, choices=("list", "verify", "prune"))
         command.add_argument("--keep", type=float, default=0.0, metavar="GB", help="prune: how much may stay")
-    elif word.endswith("*"):
-        command.add_argument(word.rstrip("*"), nargs="*")
+    elif word == "experiments*":
+        command.add_argument("experiments", nargs="*", help="rows, and with --estimate studies; else the active ones")
+        command.add_argument("--estimate", action="store_true", help="write nothing: say what would run, why, and what it costs")
+        command.add_argument("--cores", type=_positive, metavar="N", help="with --estimate: how many there are (default: all)")
     else:
         command.add_argument(word)
 

@@ -56,18 +56,26 @@ class Cache:
 
         The places may be others than those the files were kept from: a row renamed finds the runs it had.
         """
-        entry = self._read(self._entry_path(fingerprint))
+        entry = self.find(fingerprint)
         if entry is None or not self._intact(entry):
             return None
         for name, file in entry.files.items():
             number, _, inner = name.partition("/")
-            self._place(Path(self.objects.oid_to_path(file["sha256"])), self.root / outputs[int(number)] / inner)
+            self._place(self.place(file["sha256"]), self.root / outputs[int(number)] / inner)
         os.utime(self._entry_path(fingerprint))  # prune goes by the last use
         return entry
 
+    def find(self, fingerprint: str) -> Entry | None:
+        """What is kept under a fingerprint; its files are not read."""
+        return self._read(self._entry_path(fingerprint))
+
+    def place(self, sha256: str) -> Path:
+        """Where the bytes of this digest lie."""
+        return Path(self.objects.oid_to_path(sha256))
+
     def holds(self, fingerprint: str) -> bool:
         """Whether a fingerprint's files are there and whole."""
-        entry = self._read(self._entry_path(fingerprint))
+        entry = self.find(fingerprint)
         return entry is not None and self._intact(entry)
 
     def save(self, fingerprint: str, label: str, outputs: Sequence[Path], seconds: float) -> None:
@@ -120,19 +128,19 @@ class Cache:
         """Whether every file has its bytes; damaged ones are dropped with the entry."""
         bad = [file["sha256"] for file in entry.files.values() if not self._has_bytes(file["sha256"])]
         for oid in bad:
-            remove(Path(self.objects.oid_to_path(oid)))
+            remove(self.place(oid))
         if bad:
             remove(self._entry_path(entry.fingerprint))
         return not bad
 
     def _has_bytes(self, oid: str) -> bool:
-        path = Path(self.objects.oid_to_path(oid))
+        path = self.place(oid)
         return path.is_file() and sha256_file(path) == oid
 
     def _add(self, paths: list[Path], oids: list[str]) -> None:
         for oid in oids:  # what is there but damaged would be taken for granted
-            if Path(self.objects.oid_to_path(oid)).exists() and not self._has_bytes(oid):
-                remove(Path(self.objects.oid_to_path(oid)))
+            if self.place(oid).exists() and not self._has_bytes(oid):
+                remove(self.place(oid))
         self.objects.add([str(path) for path in paths], localfs, oids, hardlink=True)
 
     def _place(self, stored: Path, target: Path) -> None:
@@ -145,7 +153,7 @@ class Cache:
                 shutil.copyfile(stored, temporary)
 
     def _delete(self, oid: str) -> int:
-        path = Path(self.objects.oid_to_path(oid))
+        path = self.place(oid)
         size = path.stat().st_size
         remove(path)
         return size

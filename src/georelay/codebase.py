@@ -31,15 +31,20 @@ class Facts(NamedTuple):
     imports: tuple[str, ...]
 
 
-@cache
 def code_digest(roots: tuple[str, ...]) -> str:
     """Digest of all modules of ours that `roots` import, directly or not, anywhere in their text."""
+    return digest(module_digests(roots))
+
+
+@cache
+def module_digests(roots: tuple[str, ...]) -> dict[str, str]:
+    """The same, of each module."""
     notes = _read_notes()
     before = len(notes)
     trees = {module: facts.tree for module, facts in sorted(_closure(roots, notes).items())}
     if len(notes) > before:
         _write_notes(notes)
-    return digest(trees)
+    return trees
 
 
 def imports(path: Path) -> tuple[str, ...]:

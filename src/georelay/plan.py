@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from georelay.codebase import code_digest
+from georelay.codebase import NAME, code_digest, module_digests
 from georelay.download.wanted import brought_by_hand
 from georelay.errors import UserError
 from georelay.files import digest, read_json, sha256_file, write_json
@@ -46,6 +46,9 @@ ROOTS = {
     "track": ("georelay.track.mlflow",),
 }
 
+RUN_STAGES = ("train", "predict")
+SHORT = 12  # letters of a digest that only tells one from another
+
 
 @lru_cache
 def versions(stage: str) -> dict[str, str]:
@@ -55,8 +58,18 @@ def versions(stage: str) -> dict[str, str]:
 
 def stage_code(stage: str, method: str | None = None) -> str:
     """Digest of the syntax trees behind a stage; a method's own module counts for its runs alone."""
-    extra = (METHODS[method].module,) if method and stage in ("teach", "train", "predict") else ()
-    return code_digest(ROOTS[stage] + extra)
+    return code_digest(_roots(stage, method))
+
+
+def _roots(stage: str, method: str | None) -> tuple[str, ...]:
+    return ROOTS[stage] + ((METHODS[method].module,) if method and stage in ("teach", "train", "predict") else ())
+
+
+def _code(method: str) -> dict[str, Any]:
+    """Digests of the code of a row's runs and maps; and its modules, which name nothing but tell what has changed."""
+    trees = {name: tree for stage in RUN_STAGES for name, tree in module_digests(_roots(stage, method)).items()}
+    modules = {name.removeprefix(f"{NAME}."): tree[:SHORT] for name, tree in trees.items()}
+    return {**{stage: stage_code(stage, method) for stage in RUN_STAGES}, "modules": modules}
 
 
 def device() -> str:
@@ -183,7 +196,7 @@ def make_plan(params: Params, row: Row, root: Path) -> dict[str, Any]:
         "source": {"name": source, "folder": str(raw_folder(source)), "receipt": card["receipt"], **tested, **aligned},
         **_teaching(row, root),
         **_start(row, root),
-        "code": {stage: stage_code(stage, row.method) for stage in ("train", "predict")},
+        "code": _code(row.method),
         "versions": versions("train"),
     }
 

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -43,6 +43,10 @@ class Stage:
             return None
         # A folder is named after its row or source, which its content does not depend on.
         return digest([self.fingerprint, [output.name if output.suffix else "" for output in self.outputs]])
+
+    def doing(self, compute: Callable[[], None]) -> Stage:
+        """The same stage with this for its work."""
+        return replace(self, compute=compute)
 
     @property
     def log(self) -> Path:

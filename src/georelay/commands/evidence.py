@@ -1,0 +1,74 @@
+"""What is made of the runs: tables, figures, the page, MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from georelay.commands.places import ROOT, Commands
+from georelay.params import load_params
+from georelay.reading import PARAMS, lookup
+from georelay.reference import reference_name
+from georelay.rows import active_studies, bounds_of, rows, seeds_of, study_rows
+from georelay.stage import Stage, run_stage
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Write the table and the figures of a study."""
+    params, study = load_params(), arguments.study
+    table, seeds = study_rows(params), seeds_of(params, study)
+    lookup(table, study, f"{PARAMS}: experiments", "study")
+
+    def compute() -> None:
+        from georelay.report.figures import draw_study
+        from georelay.report.compare import compare_study
+
+        settings = params.compare
+        sampling = {"resamples": settings.resamples, "seed": settings.seed}
+        compare_study(study, table[study], seeds, ROOT, **sampling, bounds=bounds_of(params, study))
+        draw_study(study, table[study], seeds, ROOT, scenes=settings.scenes)
+
+    run_stage(Stage("compare", study, compute))
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Write results/reference: a study's tables and figures as they are committed."""
+    params, study = load_params(), arguments.study
+    lookup(dict.fromkeys(params.reference.studies), study, f"{PARAMS}: reference.studies", "study")
+    names = [row.name for row in rows(params, reference_name(study), active=False)]
+
+    def compute() -> None:
+        from georelay.report.publish import publish_study
+
+        publish_study(study, names, params.reference.seeds, ROOT)
+
+    run_stage(Stage("publish", study, compute))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write results/report.html from the tables, figures and plans."""
+    params = load_params()
+
+    def compute() -> None:
+        from georelay.report.html import write_report
+
+        studies = active_studies(params)
+        bounds = {study: found for study in studies if (found := bounds_of(params, study))}
+        write_report(studies, params.active.seeds, ROOT, bounds)
+
+    run_stage(Stage("report", "", compute))
+
+
+def track(arguments: argparse.Namespace) -> None:
+    """Import all runs into MLflow; running it again changes nothing."""
+    params = load_params()
+
+    def compute() -> None:
+        from georelay.track.mlflow import track_runs
+
+        track_runs(active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
+
+    run_stage(Stage("track", "", compute))
+
+
+COMMANDS: Commands = {compare: ("study",), publish: ("study",), report: (), track: ()}

@@ -1,0 +1,108 @@
+"""A row's plan, and what its runs do."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from georelay.commands.places import ROOT, Commands, existing
+from georelay.errors import UserError
+from georelay.files import read_json, require_digest, sha256_file, write_json
+from georelay.params import load_params
+from georelay.plan import plan_path, require_start, run_fingerprint, stage_code, write_plans
+from georelay.progress import say
+from georelay.rows import resolve
+from georelay.stage import Stage, run_stage
+from georelay.stages import RUNS, predict_stage, train_stage
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Write results/plans: every number, class and digest that a row's runs depend on; or say what would run."""
+    if arguments.estimate:
+        from georelay.commands.outlook import estimate
+
+        estimate(arguments.experiments, arguments.cores)
+        return
+    params = load_params()
+    for name in arguments.experiments:
+        resolve(params, name)
+    subject = arguments.experiments[0] if len(arguments.experiments) == 1 else ""
+    run_stage(Stage("plan", subject, lambda: say(f"{len(write_plans(params, ROOT, arguments.experiments))} plans written")))
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train one row with one seed."""
+    facts, seed = _current_plan(arguments, "train"), arguments.seed
+
+    def compute() -> None:
+        require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
+        for teacher, stored in facts["features"].items():
+            require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
+        require_start(facts)
+        from georelay.train.run import train_run
+
+        train_run(facts, seed, ROOT, run_fingerprint(facts, seed))
+
+    run_stage(train_stage(facts, seed).doing(compute))
+    # Not from the cache: it holds the row's name, which its results do not.
+    write_json(_run_folder(arguments) / "plan.json", facts)
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Predict every test scene of one run as a georeferenced map."""
+    facts = _current_plan(arguments, "predict")
+    weights = existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
+
+    def compute() -> None:
+        from georelay.evaluate.predict import predict_run
+
+        predict_run(facts, arguments.seed, ROOT)
+
+    run_stage(predict_stage(facts, arguments.seed, sha256_file(weights)).doing(compute))
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Score the maps of one run against the labels."""
+    facts = _plan(arguments)
+
+    def compute() -> None:
+        from georelay.evaluate.scores import evaluate_run
+
+        evaluate_run(facts, arguments.seed, ROOT)
+
+    run_stage(Stage("evaluate", _subject(arguments), compute, place=_place(arguments)))
+
+
+def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
+    path = existing(plan_path(arguments.experiment), f"georelay plan {arguments.experiment}")
+    return dict(read_json(path))
+
+
+def _current_plan(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+    """The plan, if it was made for the code that is about to run: its digest names the result."""
+    facts = _plan(arguments)
+    if facts["code"][stage] != stage_code(stage, facts["method"]):
+        what = f"the plan was made by other code than what would {stage} now"
+        raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
+    return facts
+
+
+def _subject(arguments: argparse.Namespace) -> str:
+    return f"{arguments.experiment} {arguments.seed}"
+
+
+def _place(arguments: argparse.Namespace) -> str:
+    return f"{arguments.experiment}/seed{arguments.seed}"
+
+
+def _run_folder(arguments: argparse.Namespace) -> Path:
+    return RUNS / _place(arguments)
+
+
+COMMANDS: Commands = {
+    plan: ("experiments*",),
+    train: ("experiment", "seed"),
+    predict: ("experiment", "seed"),
+    evaluate: ("experiment", "seed"),
+}
