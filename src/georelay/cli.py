@@ -9,13 +9,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import georelay
 from georelay.arguments import add_word
 from georelay.errors import UserError
-from georelay.files import digest, read_json, require_digest, sha256_file, write_json
+from georelay.files import digest, read_json, remove, require_digest, sha256_file, write_json
 from georelay.params import load_params
 from georelay.plan import (
     card_path,
@@ -149,8 +150,8 @@ def plan(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train one row with one seed."""
-    facts, seed = _current_plan(arguments, "train"), arguments.seed
+    """Train one row with one seed, and keep its maps for `predict` while torch is there."""
+    facts, seed = _current_plan(arguments, "train", "predict"), arguments.seed
     fingerprint = run_fingerprint(facts, seed)
     folder = _run_folder(arguments)
 
@@ -159,28 +160,39 @@ def train(arguments: argparse.Namespace) -> None:
         for teacher, stored in facts["features"].items():
             require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
         require_start(facts)
+        import georelay.evaluate.predict  # noqa: F401  # now, as its code may change in hours of training
         from georelay.train.run import train_run
 
         train_run(facts, seed, ROOT, fingerprint)
 
-    names = ("history.csv", "metrics.json", "timing.json", "model.safetensors")
-    run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint, _place(arguments)))
+    outputs = [folder / name for name in ("history.csv", "metrics.json", "timing.json", "model.safetensors")]
+    maps = partial(_prediction, arguments, facts, _ahead(arguments))
+    run_stage(Stage("train", _subject(arguments), compute, outputs, fingerprint, _place(arguments), ahead=maps))
     write_json(folder / "plan.json", facts)  # not from the cache: it holds the row's name, which its results do not
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Predict every test scene of one run as a georeferenced map."""
     facts = _current_plan(arguments, "predict")
+    remove(_ahead(arguments))  # there if a training was killed at its very end
+    run_stage(_prediction(arguments, facts, Path("results/maps") / _place(arguments)))
+
+
+def _prediction(arguments: argparse.Namespace, facts: dict[str, Any], target: Path) -> Stage:
     weights = _existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
 
     def compute() -> None:
         from georelay.evaluate.predict import predict_run
 
-        predict_run(facts, arguments.seed, ROOT)
+        predict_run(facts, arguments.seed, ROOT, target)
 
     key = digest({**predict_key(facts), "weights": sha256_file(weights)})
-    outputs = [Path("results/maps") / _place(arguments)]
-    run_stage(Stage("predict", _subject(arguments), compute, outputs, key, _place(arguments)))
+    return Stage("predict", _subject(arguments), compute, [target], key, _place(arguments))
+
+
+def _ahead(arguments: argparse.Namespace) -> Path:
+    """Where maps lie that `train` makes for the cache: beside their place, which is not its own to write to."""
+    return Path("results/maps", arguments.experiment, f".seed{arguments.seed}-ahead")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -290,12 +302,13 @@ def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _current_plan(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+def _current_plan(arguments: argparse.Namespace, *stages: str) -> dict[str, Any]:
     """The plan, if it was made for the code that is about to run: its digest names the result."""
     facts = _plan(arguments)
-    if facts["code"][stage] != stage_code(stage, facts["method"]):
-        what = f"the plan was made by other code than what would {stage} now"
-        raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
+    for stage in stages:
+        if facts["code"][stage] != stage_code(stage, facts["method"]):
+            what = f"the plan was made by other code than what would {stage} now"
+            raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
     return facts
 
 

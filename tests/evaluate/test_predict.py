@@ -71,7 +71,7 @@ def maps(root: Path) -> Path:
 
 def test_every_test_scene_becomes_a_georeferenced_map(tmp_path: Path) -> None:
     plan = prepared(tmp_path, names=("test-000", "test-001"))
-    predict_run(plan, 0, tmp_path)
+    predict_run(plan, 0, tmp_path, maps(tmp_path))
     listed = json.loads((maps(tmp_path) / "maps.json").read_text())["scenes"]
     assert listed == {name: {"file": f"{name}.tif", "sha256": sha256_file(maps(tmp_path) / f"{name}.tif")} for name in SIZE}
     for name, size in SIZE.items():
@@ -88,7 +88,7 @@ def test_every_test_scene_becomes_a_georeferenced_map(tmp_path: Path) -> None:
 
 def test_one_window_is_the_student_s_own_answer(tmp_path: Path) -> None:
     plan = prepared(tmp_path, names=("test-001",), predict={"window": 25, "overlap": 0, "batch": 1})
-    predict_run(plan, 0, tmp_path)
+    predict_run(plan, 0, tmp_path, maps(tmp_path))
     with rasterio.open(tmp_path / "data/raw/blobs/test-001/image.tif") as raster:
         raw = raster.read()
     facts = MODALITIES["optical"]
@@ -127,7 +127,7 @@ def test_a_window_is_shown_at_the_nearest_multiple(side: int, multiple: int, see
 def test_settings_of_the_public_code_reach_the_maps(tmp_path: Path, change: dict[str, Any]) -> None:
     images = []
     for name, predict in (("a", {}), ("b", change)):
-        predict_run(prepared(tmp_path / name, predict=predict), 0, tmp_path / name)
+        predict_run(prepared(tmp_path / name, predict=predict), 0, tmp_path / name, maps(tmp_path / name))
         with rasterio.open(maps(tmp_path / name) / "test-000.tif") as raster:
             images.append(raster.read(1))
     assert images[0].shape == images[1].shape and 0 < (images[0] != images[1]).mean() < 0.5
@@ -138,7 +138,7 @@ def test_settings_of_the_public_code_reach_the_maps(tmp_path: Path, change: dict
 def test_the_number_of_windows_at_once_does_not_show(tmp_path: Path, batch: int) -> None:
     images = []
     for root, count in ((tmp_path / "a", 8), (tmp_path / "b", batch)):
-        predict_run(prepared(root, predict={"batch": count}), 0, root)
+        predict_run(prepared(root, predict={"batch": count}), 0, root, maps(root))
         with rasterio.open(maps(root) / "test-000.tif") as raster:
             images.append(raster.read(1))
     assert (images[0] == images[1]).mean() > 0.998
@@ -148,7 +148,7 @@ def test_the_same_plan_gives_the_same_bytes(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     digests = []
     for _ in range(2):
-        predict_run(plan, 0, tmp_path)
+        predict_run(plan, 0, tmp_path, maps(tmp_path))
         digests.append((maps(tmp_path) / "maps.json").read_bytes())
     assert digests[0] == digests[1]
 
@@ -157,7 +157,7 @@ def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     receipt(tmp_path / "data" / "raw" / "blobs", [scene(tmp_path / "data" / "raw" / "blobs", name) for name in SIZE])
     with pytest.raises(UserError, match="the source has changed since the plan was made"):
-        predict_run(plan, 0, tmp_path)
+        predict_run(plan, 0, tmp_path, maps(tmp_path))
     assert not maps(tmp_path).exists()
 
 
@@ -165,7 +165,7 @@ def test_weights_with_other_statistics_are_refused(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     other = MODALITIES | {"optical": MODALITIES["optical"] | {"mean": [0.0] * 4}}
     with pytest.raises(UserError, match="weights were trained with modalities"):
-        predict_run(plan | {"modalities": other}, 0, tmp_path)
+        predict_run(plan | {"modalities": other}, 0, tmp_path, maps(tmp_path))
 
 
 def test_a_scene_without_the_student_s_input_is_refused(tmp_path: Path) -> None:
@@ -173,17 +173,17 @@ def test_a_scene_without_the_student_s_input_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "raw" / "blobs"
     plan["source"]["receipt"] = receipt(folder, [scene(folder, "test-000", modality="sar")])
     with pytest.raises(UserError, match="has no optical, which the student was trained on; it has sar"):
-        predict_run(plan, 0, tmp_path)
+        predict_run(plan, 0, tmp_path, maps(tmp_path))
 
 
 def test_a_raster_with_other_bands_is_refused(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     scene(tmp_path / "data" / "raw" / "blobs", "test-000", bands=3)
     with pytest.raises(UserError, match="has 3 bands, the student reads 4 of optical in reflectance: blue, green, red, nir"):
-        predict_run(plan, 0, tmp_path)
+        predict_run(plan, 0, tmp_path, maps(tmp_path))
 
 
 def test_only_the_plan_s_domain_is_predicted(tmp_path: Path) -> None:
     plan = prepared(tmp_path)
     with pytest.raises(UserError, match="no test scene in domain elsewhere"):
-        predict_run(plan | {"test_domain": "elsewhere"}, 0, tmp_path)
+        predict_run(plan | {"test_domain": "elsewhere"}, 0, tmp_path, maps(tmp_path))

@@ -27,14 +27,14 @@ from georelay.progress import Progress
 from georelay.sources.receipt import Receipt, Scene
 
 
-def predict_run(plan: dict[str, Any], seed: int, root: Path) -> None:
-    """Write a map of every test scene of a run, and maps.json with their digests."""
+def predict_run(plan: dict[str, Any], seed: int, root: Path, target: Path) -> None:
+    """Write a map of every test scene of a run into the folder `target`, and maps.json with their digests."""
     receipt, folder = open_receipt(plan, root), root / plan["source"]["folder"]
     scenes = tested_scenes(plan, receipt)
     if not scenes:
         raise UserError(f"no test scene in domain {plan['test_domain']}", folder)
     mapper = Mapper.open(plan, root / "results" / "runs" / plan["experiment"] / f"seed{seed}" / "model.safetensors")
-    target, digests = root / "results" / "maps" / plan["experiment"] / f"seed{seed}", {}
+    digests = {}
     with Progress(f"predict {plan['experiment']} seed {seed}", len(scenes), "scenes") as bar:
         for scene in scenes:
             path = target / f"{scene.name}.tif"
