@@ -197,12 +197,12 @@ def _ahead(arguments: argparse.Namespace) -> Path:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score the maps of one run against the labels."""
-    facts = _plan(arguments)
+    facts, settings = _plan(arguments), load_params().evaluate
 
     def compute() -> None:
         from georelay.evaluate.scores import evaluate_run
 
-        evaluate_run(facts, arguments.seed, ROOT)
+        evaluate_run(facts, arguments.seed, ROOT, boundary=settings.boundary, bins=settings.bins)
 
     run_stage(Stage("evaluate", _subject(arguments), compute, place=_place(arguments)))
 

@@ -12,6 +12,7 @@ import rasterio
 import torch
 
 from georelay.errors import UserError
+from georelay.evaluate.certainty import LAYERS
 from georelay.evaluate.predict import Mapper, predict_at_multiple, predict_run
 from georelay.files import sha256_file
 from georelay.geo.raster import write_raster
@@ -73,7 +74,11 @@ def test_every_test_scene_becomes_a_georeferenced_map(tmp_path: Path) -> None:
     plan = prepared(tmp_path, names=("test-000", "test-001"))
     predict_run(plan, 0, tmp_path, maps(tmp_path))
     listed = json.loads((maps(tmp_path) / "maps.json").read_text())["scenes"]
-    assert listed == {name: {"file": f"{name}.tif", "sha256": sha256_file(maps(tmp_path) / f"{name}.tif")} for name in SIZE}
+    files = {name: {"": listed[name], **{layer: listed[name][layer] for layer in LAYERS}} for name in SIZE}
+    for name, layers in files.items():
+        for layer, entry in layers.items():
+            file = "-".join(filter(None, (name, layer))) + ".tif"
+            assert (entry["file"], entry["sha256"]) == (file, sha256_file(maps(tmp_path) / file))
     for name, size in SIZE.items():
         with rasterio.open(maps(tmp_path) / f"{name}.tif") as raster:
             assert raster.shape == size
@@ -101,6 +106,31 @@ def test_one_window_is_the_student_s_own_answer(tmp_path: Path) -> None:
     expected = np.where(valid, logits.argmax(1)[0, :20].numpy(), 255)
     with rasterio.open(maps(tmp_path) / "test-001.tif") as raster:
         assert (raster.read(1) == expected).mean() > 0.998  # float32 either way: a tie may fall differently
+
+
+@pytest.mark.parametrize("scales", [[1.0], [0.5, 1.0]])
+def test_certainty_and_entropy_lie_beside_the_map(tmp_path: Path, scales: list[float]) -> None:
+    settings = {"window": 25, "overlap": 0, "batch": 1, "scales": scales}
+    plan = prepared(tmp_path, names=("test-001",), predict=settings)
+    predict_run(plan, 0, tmp_path, maps(tmp_path))
+    values = {}
+    for layer in LAYERS:
+        with rasterio.open(maps(tmp_path) / f"test-001-{layer}.tif") as raster:
+            assert (raster.shape, tuple(raster.transform)[:6], raster.crs.to_string()) == (SIZE["test-001"], TRANSFORM, CRS)
+            assert (raster.nodata, raster.scales, raster.descriptions) == (255, (1 / 254,), (LAYERS[layer],))
+            values[layer] = raster.read(1)
+    with rasterio.open(maps(tmp_path) / "test-001.tif") as raster:
+        missing = raster.read(1) == 255
+    certainty, entropy = values["certainty"], values["entropy"]
+    assert missing.sum() == 15 and all(((layer == 255) == missing).all() for layer in values.values())
+    known = certainty[~missing] / 254
+    assert known.min() >= 1 / len(CLASSES) - 1 / 254 and len(np.unique(known)) > 10
+    # Between the least and the most entropy that goes with the largest of some probabilities.
+    least = np.where(known > 0.5, -known * np.log(known) - (1 - known) * np.log(np.maximum(1 - known, 1e-9)), 0)
+    rest = (1 - known) / (len(CLASSES) - 1)
+    most = -known * np.log(known) - (1 - known) * np.log(np.maximum(rest, 1e-9))
+    shares = entropy[~missing] / 254 * np.log(len(CLASSES))
+    assert (shares > least - 0.03).all() and (shares < most + 0.03).all()
 
 
 class Noted:
