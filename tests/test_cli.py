@@ -119,6 +119,23 @@ def test_the_cache_can_be_listed_checked_and_emptied(ready: Checkout, tmp_path: 
     assert "fetch clouds" not in look.run("georelay", "cache", "list")
 
 
+def made_maps(checkout: Checkout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (checkout.folder / "results/maps/clouds-student/seed0").iterdir()}
+
+
+def test_training_makes_the_maps_that_predict_restores_without_torch(checkout: Checkout, tmp_path: Path) -> None:
+    run = ("clouds-student", "0")
+    checkout.run("georelay", "train", *run)
+    assert not list((checkout.folder / "results/maps").glob("*/*"))
+    code = "import sys; from georelay.cli import main; main(sys.argv[1:]); print(sorted({'torch', 'timm'} & set(sys.modules)))"
+    for stage in ("predict", "evaluate"):
+        assert checkout.run("python", "-c", code, stage, *run).startswith("[]")
+    assert "restored from the cache" in (checkout.folder / "results/logs/predict/clouds-student/seed0.log").read_text()
+    restored = made_maps(checkout)
+    Checkout(checkout.folder, tmp_path / "another-cache").run("georelay", "predict", *run)
+    assert made_maps(checkout) == restored and len(restored) > 2
+
+
 def test_torchrun_shares_one_run(checkout: Checkout) -> None:
     """Two processes, one set of files; the second leaves locks, logs and results to the first."""
     run = ("--nproc-per-node", "2", "--master-addr", "127.0.0.1", "-m", "georelay", "train", "clouds-student", "0")

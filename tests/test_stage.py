@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,37 @@ def test_another_list_of_outputs_is_another_result() -> None:
     run_stage(stage("b.txt", "a.txt"))
     assert calls == ["computed", "computed"]
     assert (Path("a.txt").read_text(), Path("b.txt").read_text()) == ("a.txt", "b.txt")
+
+
+def with_ahead(calls: list[str], fail: bool = False) -> Stage:
+    """A stage that makes the result of the next one in another place."""
+
+    def compute() -> None:
+        calls.append("next")
+        Path("beside").mkdir()
+        Path("beside/map.txt").write_text(Path("out.txt").read_text())
+        if fail:
+            raise UserError("no good", "beside")
+
+    return replace(writing("a", calls), ahead=lambda: Stage("next", "thing 0", compute, [Path("beside")], fingerprint="n" * 64))
+
+
+def test_a_later_stage_restores_what_was_made_ahead() -> None:
+    calls: list[str] = []
+    run_stage(with_ahead(calls))
+    assert calls == ["a", "next"] and not Path("beside").exists()
+    run_stage(with_ahead(calls))
+    run_stage(Stage("next", "thing 0", lambda: calls.append("computed"), [Path("own")], fingerprint="n" * 64))
+    assert calls == ["a", "next"] and Path("own/map.txt").read_text() == "a"
+
+
+def test_what_fails_ahead_loses_nothing_that_was_done() -> None:
+    calls: list[str] = []
+    with pytest.raises(UserError, match="no good"):
+        run_stage(with_ahead(calls, fail=True))
+    assert not Path("beside").exists()
+    run_stage(with_ahead(calls))
+    assert calls == ["a", "next"] and "restored from the cache" in Path("results/logs/write/thing/seed0.log").read_text()
 
 
 def test_what_failed_is_not_kept_and_its_error_is_in_the_log() -> None:

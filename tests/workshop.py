@@ -74,6 +74,7 @@ def _values() -> dict[str, Any]:
         "tiling": {"memory_mb": 64, "workers": 1},
         "teachers": {"own": own, "untrained": {"like": "own", "origin": "random"}},
         "defaults": defaults,
+        "evaluate": {"boundary": 3, "bins": 15},
         "compare": {"resamples": 10, "seed": 0, "scenes": 1},
         "reference": {"studies": [], "seeds": [0], "times": 1},
         "experiments": {

@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from georelay.errors import UserError
 from georelay.files import digest, remove
 from georelay.progress import say
+
+if TYPE_CHECKING:
+    from georelay.cache import Cache
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Stage:
     outputs: list[Path] = field(default_factory=list)
     fingerprint: str | None = None  # None: too cheap to be worth keeping
     place: str = ""  # the subject as a path, where it is more than one word
+    ahead: Callable[[], Stage] | None = None  # a later stage whose result is kept while what both need is in memory
 
     @property
     def label(self) -> str:
@@ -53,6 +57,11 @@ class Stage:
         """Where its log lies; the engines' `log:` names the same file."""
         return Path("results/logs") / self.name / f"{self.place or self.subject or 'all'}.log"
 
+    def clear(self) -> None:
+        """Remove what it leaves."""
+        for output in self.outputs:
+            remove(output)
+
 
 def run_stage(stage: Stage) -> None:
     """Do the work of a stage, or restore it from the cache."""
@@ -70,16 +79,32 @@ def _restore_or_compute(stage: Stage, key: str) -> None:
     from georelay.cache import Cache
 
     cache = Cache.here()
-    for output in stage.outputs:
-        remove(output)  # nothing stale may stay beside what is restored or made
+    stage.clear()  # nothing stale may stay beside what is restored or made
     if entry := cache.restore(key, stage.outputs):
         say(f"{stage.label}: restored from the cache ({entry.seconds:.0f} s saved)")
         return
+    _compute_and_keep(stage, key, cache)
+    if stage.ahead:
+        _keep_ahead(stage.ahead(), cache)
+
+
+def _compute_and_keep(stage: Stage, key: str, cache: Cache) -> None:
     started = time.monotonic()
     stage.compute()
     seconds = time.monotonic() - started
     cache.save(key, stage.label, stage.outputs, seconds)
     say(f"{stage.label}: done in {seconds:.1f} s")
+
+
+def _keep_ahead(stage: Stage, cache: Cache) -> None:
+    """Leave the result of a later stage in the cache, and only there: the stage itself then has to restore it."""
+    if stage.key is None or cache.holds(stage.key):
+        return
+    stage.clear()
+    try:
+        _compute_and_keep(stage, stage.key, cache)
+    finally:
+        stage.clear()
 
 
 def _assist(stage: Stage) -> None:

@@ -84,7 +84,7 @@ def test_one_window_at_its_own_scale_is_the_plain_map(tmp_path: Path) -> None:
     images = []
     for name, scales in (("a", [1.0]), ("b", [1.0, 1.0])):
         change = {"window": 32, "overlap": 0, "blend": "uniform", "scales": scales}
-        predict_run(prepared(tmp_path / name, predict=change), 0, tmp_path / name)
+        predict_run(prepared(tmp_path / name, predict=change), 0, tmp_path / name, maps(tmp_path / name))
         with rasterio.open(maps(tmp_path / name) / "test-000.tif") as raster:
             images.append(raster.read(1))
     seen = images[0][:32, :21]  # what one window alone says, since the others are moved back over their neighbours
@@ -95,7 +95,7 @@ def test_one_window_at_its_own_scale_is_the_plain_map(tmp_path: Path) -> None:
 def test_scales_reach_the_maps(tmp_path: Path) -> None:
     images = []
     for name, scales in (("a", [1.0]), ("b", PUBLISHED)):
-        predict_run(prepared(tmp_path / name, predict={"scales": scales}), 0, tmp_path / name)
+        predict_run(prepared(tmp_path / name, predict={"scales": scales}), 0, tmp_path / name, maps(tmp_path / name))
         with rasterio.open(maps(tmp_path / name) / "test-000.tif") as raster:
             images.append(raster.read(1))
     assert images[0].shape == images[1].shape and 0 < (images[0] != images[1]).mean() < 0.5

@@ -73,12 +73,25 @@ def test_a_map_is_a_cog_whose_overviews_hold_classes(tmp_path: Path) -> None:
     assert read_window(path, 0, 0, 1024, 1024)[0].tolist() == labels.tolist()
     with rasterio.open(path) as raster:
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert raster.overviews(1) == [2]
+        assert raster.overviews(1) == [2, 4]
         small = raster.read(1, out_shape=(512, 512))
         assert set(np.unique(small)) <= {0, 1, 255}
         assert raster.colormap(1)[1] == (40, 50, 60, 255)
         assert raster.nodata == 255
     assert read_tags(path)["class_0"] == "a"
+
+
+def test_numbers_are_a_cog_whose_overviews_hold_means_and_skip_what_is_missing(tmp_path: Path) -> None:
+    path, values = tmp_path / "share.tif", np.zeros((512, 512), np.uint8)
+    values[:, 1::2] = 100
+    values[:2] = 255
+    write_cog(path, values, **PLACE, nodata=255, band="share", scale=0.01)
+    assert read_window(path, 0, 0, 512, 512)[0].tolist() == values.tolist()
+    with rasterio.open(path) as raster:
+        assert (raster.overviews(1), raster.scales, raster.descriptions) == ([2], (0.01,), ("share",))
+        small = raster.read(1, out_shape=(256, 256))
+        assert (small[0] == 255).all() and (small[1:] == 50).all()
+        assert raster.colorinterp[0].name == "gray"
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.01])

@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from georelay.errors import UserError
 from georelay.methods.base import Losses, run_facts
 from georelay.methods.supervised import SupervisedMethod
+from georelay.models.macs import count_macs
 from georelay.models.weights import read_weights
 from georelay.train import loop, run
 from georelay.train.checkpoint import Checkpoint
 from georelay.train.distributed import World
+from georelay.train.energy import Counter
+from georelay.train.run import build_method
 from invented import InventedStore, make_plan
 
 FORK = multiprocessing.get_context("fork")  # torch is imported already: a new interpreter would take seconds
@@ -54,7 +57,21 @@ def test_a_run_leaves_its_files(tmp_path: Path) -> None:
     metrics = json.loads((folder(tmp_path) / "metrics.json").read_text())
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert metrics["parameters"] == sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
-    assert set(json.loads((folder(tmp_path) / "timing.json").read_text())) == {"seconds", "seconds_per_step", "peak_mb", "device"}
+    student = build_method(plan, 0, tmp_path).student.eval()
+    assert metrics["macs"] == count_macs(student, torch.zeros(1, 4, 32, 32)) > 0
+    told = {"seconds", "seconds_per_step", "peak_mb", "device", "joules"}
+    assert set(json.loads((folder(tmp_path) / "timing.json").read_text())) == told
+
+
+@pytest.mark.parametrize(("powered", "first", "joules"), [(True, 0, 7.5), (False, 0, None), (True, 5, None)])
+def test_energy_is_told_of_a_whole_training_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, powered: bool, first: int, joules: float | None
+) -> None:
+    usual, readings = loop.Session.resume, iter((1.0, 8.5))
+    monkeypatch.setattr(run, "counters_of", lambda device: [Counter(lambda: next(readings))] if powered else [])
+    monkeypatch.setattr(loop.Session, "resume", lambda session: usual(session) or first)
+    trained(tmp_path, make_plan())
+    assert json.loads((folder(tmp_path) / "timing.json").read_text())["joules"] == joules
 
 
 def test_the_history_has_a_row_a_step_and_scores_where_they_were_taken(tmp_path: Path) -> None:

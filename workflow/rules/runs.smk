@@ -84,5 +84,6 @@ rule evaluate:
         mem_mb=1000,
     params:
         digest=digest_of("evaluate"),
+        settings=PARAMS.evaluate.model_dump(),
     shell:
         "georelay evaluate {wildcards.experiment} {wildcards.seed}"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from georelay.commands.places import ROOT, Commands, existing
 from georelay.errors import UserError
-from georelay.files import read_json, require_digest, sha256_file, write_json
+from georelay.files import read_json, remove, require_digest, sha256_file, write_json
 from georelay.params import load_params
 from georelay.plan import plan_path, require_start, run_fingerprint, stage_code, write_plans
 from georelay.progress import say
 from georelay.rows import resolve
 from georelay.stage import Stage, run_stage
-from georelay.stages import RUNS, predict_stage, train_stage
+from georelay.stages import MAPS, RUNS, predict_stage, train_stage
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -32,19 +34,21 @@ def plan(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train one row with one seed."""
-    facts, seed = _current_plan(arguments, "train"), arguments.seed
+    """Train one row with one seed, and keep its maps for `predict` while torch is there."""
+    facts, seed = _current_plan(arguments, "train", "predict"), arguments.seed
 
     def compute() -> None:
         require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
         for teacher, stored in facts["features"].items():
             require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
         require_start(facts)
+        import georelay.evaluate.predict  # noqa: F401  # now, as its code may change in hours of training
         from georelay.train.run import train_run
 
         train_run(facts, seed, ROOT, run_fingerprint(facts, seed))
 
-    run_stage(train_stage(facts, seed).doing(compute))
+    ahead = partial(_prediction, arguments, facts, _ahead(arguments))
+    run_stage(replace(train_stage(facts, seed).doing(compute), ahead=ahead))
     # Not from the cache: it holds the row's name, which its results do not.
     write_json(_run_folder(arguments) / "plan.json", facts)
 
@@ -52,24 +56,34 @@ def train(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Predict every test scene of one run as a georeferenced map."""
     facts = _current_plan(arguments, "predict")
+    remove(_ahead(arguments))  # there if a training was killed at its very end
+    run_stage(_prediction(arguments, facts, MAPS / _place(arguments)))
+
+
+def _prediction(arguments: argparse.Namespace, facts: dict[str, Any], target: Path) -> Stage:
     weights = existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
 
     def compute() -> None:
         from georelay.evaluate.predict import predict_run
 
-        predict_run(facts, arguments.seed, ROOT)
+        predict_run(facts, arguments.seed, ROOT, target)
 
-    run_stage(predict_stage(facts, arguments.seed, sha256_file(weights)).doing(compute))
+    return replace(predict_stage(facts, arguments.seed, sha256_file(weights)).doing(compute), outputs=[target])
+
+
+def _ahead(arguments: argparse.Namespace) -> Path:
+    """Where maps lie that `train` makes for the cache: beside their place, which is not its own to write to."""
+    return MAPS / arguments.experiment / f".seed{arguments.seed}-ahead"
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Score the maps of one run against the labels."""
-    facts = _plan(arguments)
+    facts, settings = _plan(arguments), load_params().evaluate
 
     def compute() -> None:
         from georelay.evaluate.scores import evaluate_run
 
-        evaluate_run(facts, arguments.seed, ROOT)
+        evaluate_run(facts, arguments.seed, ROOT, boundary=settings.boundary, bins=settings.bins)
 
     run_stage(Stage("evaluate", _subject(arguments), compute, place=_place(arguments)))
 
@@ -79,12 +93,13 @@ def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _current_plan(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+def _current_plan(arguments: argparse.Namespace, *stages: str) -> dict[str, Any]:
     """The plan, if it was made for the code that is about to run: its digest names the result."""
     facts = _plan(arguments)
-    if facts["code"][stage] != stage_code(stage, facts["method"]):
-        what = f"the plan was made by other code than what would {stage} now"
-        raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
+    for stage in stages:
+        if facts["code"][stage] != stage_code(stage, facts["method"]):
+            what = f"the plan was made by other code than what would {stage} now"
+            raise UserError(what, plan_path(arguments.experiment), f"run `georelay plan {arguments.experiment}`")
     return facts
 
 

@@ -1,9 +1,13 @@
-"""Whole scenes to georeferenced class maps: windows read from the rasters, blended, written as COG with palette."""
+"""Whole scenes to georeferenced class maps: windows read from the rasters, blended, written as COG with palette.
+
+Beside each map lie two more rasters that say how sure it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from torch.nn import functional as F
 
 from georelay.batches.modality import Modality, modalities_of
 from georelay.errors import UserError
+from georelay.evaluate.certainty import LAYERS, LEVELS, UNKNOWN, read_off
 from georelay.evaluate.scales import mean_over_scales
 from georelay.evaluate.stitch import Corner, blend
 from georelay.evaluate.tested import tested_scenes
@@ -27,19 +32,17 @@ from georelay.progress import Progress
 from georelay.sources.receipt import Receipt, Scene
 
 
-def predict_run(plan: dict[str, Any], seed: int, root: Path) -> None:
-    """Write a map of every test scene of a run, and maps.json with their digests."""
+def predict_run(plan: dict[str, Any], seed: int, root: Path, target: Path) -> None:
+    """Write a map of every test scene of a run into the folder `target`, and maps.json with their digests."""
     receipt, folder = open_receipt(plan, root), root / plan["source"]["folder"]
     scenes = tested_scenes(plan, receipt)
     if not scenes:
         raise UserError(f"no test scene in domain {plan['test_domain']}", folder)
     mapper = Mapper.open(plan, root / "results" / "runs" / plan["experiment"] / f"seed{seed}" / "model.safetensors")
-    target, digests = root / "results" / "maps" / plan["experiment"] / f"seed{seed}", {}
+    digests = {}
     with Progress(f"predict {plan['experiment']} seed {seed}", len(scenes), "scenes") as bar:
         for scene in scenes:
-            path = target / f"{scene.name}.tif"
-            mapper.write(scene, folder, path)
-            digests[scene.name] = {"file": path.name, "sha256": sha256_file(path)}
+            digests[scene.name] = mapper.write(scene, folder, target / f"{scene.name}.tif")
             bar.advance()
     write_json(target / "maps.json", {"scenes": digests})
 
@@ -78,27 +81,32 @@ class Mapper:
         """The inputs that are there at test time."""
         return [modality for modality in self.modalities if modality.name not in self.plan["settings"]["predict"]["missing"]]
 
-    def write(self, scene: Scene, folder: Path, target: Path) -> None:
-        """Predict one scene into a COG."""
+    def write(self, scene: Scene, folder: Path, target: Path) -> dict[str, Any]:
+        """Predict one scene into COGs, the map and beside it how sure it is; the files' names and digests."""
         turned = self.plan["source"].get("align_look", False) and scene.look == 1
         rasters = Rasters.open(scene, folder, self.shown, turned)
-        labels = self.classes(rasters)
+        labels, *others = self.layers(rasters)
+        write = partial(write_cog, transform=rasters.grid.transform, crs=rasters.grid.crs)
         names, colours = self.plan["classes"], [tuple(colour) for colour in self.plan["colours"]]
-        grid = rasters.grid
-        write_cog(
-            target, labels, transform=grid.transform, crs=grid.crs, nodata=self.plan["ignore"], colours=colours, class_names=names
-        )
+        write(target, labels, nodata=self.plan["ignore"], colours=colours, class_names=names)
+        files = _listed(target)
+        for (name, meaning), values in zip(LAYERS.items(), others, strict=True):
+            path = target.with_name(f"{target.stem}-{name}.tif")
+            write(path, values, nodata=UNKNOWN, band=meaning, scale=1 / LEVELS)
+            files[name] = _listed(path)
+        return files
 
-    def classes(self, rasters: Rasters) -> np.ndarray:
-        """The class of every pixel [y, x]; `ignore` where an input has no data."""
+    def layers(self, rasters: Rasters) -> np.ndarray:
+        """Class, certainty and entropy of every pixel [3, y, x]; `ignore` and twice UNKNOWN where an input has no data."""
         whole = self.plan["settings"]["predict"]["scales"] != [1.0]
-        labels = self._classes_at_scales(rasters) if whole else self._classes_by_windows(rasters)
-        return np.ascontiguousarray(labels[::-1, ::-1]) if rasters.turned else labels
+        layers, seen = self._at_scales(rasters) if whole else self._by_windows(rasters)
+        layers[:, ~seen] = np.array([[self.plan["ignore"]], [UNKNOWN], [UNKNOWN]], np.uint8)
+        return np.ascontiguousarray(layers[:, ::-1, ::-1]) if rasters.turned else layers
 
-    def _classes_by_windows(self, rasters: Rasters) -> np.ndarray:
-        """The same as the student sees the scene, from windows that overlap."""
-        grid, options, ignore = rasters.grid, self.plan["settings"]["predict"], self.plan["ignore"]
-        labels = np.full((grid.height, grid.width), ignore, np.uint8)
+    def _by_windows(self, rasters: Rasters) -> tuple[np.ndarray, np.ndarray]:
+        """The same as the student sees the scene, from windows that overlap, and where it has data."""
+        grid, options = rasters.grid, self.plan["settings"]["predict"]
+        layers = np.empty((1 + len(LAYERS), grid.height, grid.width), np.uint8)
         seen = np.zeros((grid.height, grid.width), bool)
 
         def answer(corners: Sequence[Corner]) -> np.ndarray:
@@ -109,9 +117,8 @@ class Mapper:
 
         size = (grid.height, grid.width, options["window"], options["overlap"], options["batch"], len(self.plan["classes"]))
         for row, band in blend(*size, answer, uniform=options["blend"] == "uniform"):
-            labels[row : row + band.shape[1]] = band.argmax(axis=0)
-        labels[~seen] = ignore
-        return labels
+            layers[:, row : row + band.shape[1]] = read_off(band)
+        return layers, seen
 
     @torch.no_grad()
     def probabilities(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> np.ndarray:
@@ -120,14 +127,13 @@ class Mapper:
         return answer
 
     @torch.no_grad()
-    def _classes_at_scales(self, rasters: Rasters) -> np.ndarray:
-        """The same as the student sees the scene, from all of it at several sizes."""
+    def _at_scales(self, rasters: Rasters) -> tuple[np.ndarray, np.ndarray]:
+        """The same as the student sees the scene, from all of it at several sizes, and where it has data."""
         grid, options = rasters.grid, self.plan["settings"]["predict"]
         values, valid, _ = rasters.window((0, 0), max(grid.height, grid.width))
         image = self._normalised([(values, valid)])[..., : grid.height, : grid.width]
-        chosen = mean_over_scales(image, options, len(self.plan["classes"]), self._logits).argmax(dim=1)[0].numpy()
-        labels: np.ndarray = np.where(valid[0, : grid.height, : grid.width].numpy(), chosen, self.plan["ignore"]).astype(np.uint8)
-        return labels
+        probabilities = mean_over_scales(image, options, len(self.plan["classes"]), self._logits)[0]
+        return read_off(probabilities.numpy()), valid[0, : grid.height, : grid.width].numpy()
 
     def _normalised(self, windows: Sequence[tuple[list[torch.Tensor], torch.Tensor]]) -> Tensor:
         valid = torch.stack([mask for _, mask in windows])
@@ -144,6 +150,10 @@ class Mapper:
     def _logits(self, image: Tensor) -> Tensor:
         image = image.to(self.device, memory_format=memory_format(self.plan["settings"]["train"]))
         return predict_at_multiple(self.student, image, self.plan["settings"]["predict"]["multiple"])
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": sha256_file(path)}
 
 
 def predict_at_multiple(student: Any, image: Tensor, multiple: int) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ import numpy as np
 
 from georelay.errors import UserError
 from georelay.evaluate import as_published
-from georelay.evaluate.confusion import class_f1, class_iou, cohen_kappa, count_pixels, mean_iou, mean_present, overall_accuracy
-from georelay.evaluate.tested import only_tested, tested_scenes
+from georelay.evaluate.boundary import boundary_definition, boundary_f1
+from georelay.evaluate.calibration import calibration, calibration_definition
+from georelay.evaluate.confusion import class_f1, class_iou, cohen_kappa, mean_iou, mean_present, overall_accuracy
+from georelay.evaluate.counting import Counts, count_scene
+from georelay.evaluate.tested import tested_scenes
 from georelay.files import read_json, sha256_file, write_json, write_text
-from georelay.geo.grid import Grid
-from georelay.geo.raster import open_grid, read_window
 from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt, Scene
 from georelay.train.scored import scored_part
 
 HEADER = ("scene", "truth", "predicted", "count")
-STRIP_PIXELS = 1 << 22  # a scene is read in strips of whole rows, so that its size does not matter
+Listed = tuple[str, str]  # a file's name and its sha256
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Scores:
         return np.asarray(self.confusions.sum(0))
 
 
-def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
-    """Score the maps of one run and write its two scores files."""
+def evaluate_run(plan: dict[str, Any], seed: int, root: Path, *, boundary: int, bins: int) -> None:
+    """Score the maps of one run and write its two scores files; `boundary` pixels are near, certainty comes in `bins`."""
     folder = root / "results/maps" / plan["experiment"] / f"seed{seed}"
     files = _map_files(folder)
     raw = root / plan["source"]["folder"]
@@ -72,10 +73,10 @@ def evaluate_run(plan: dict[str, Any], seed: int, root: Path) -> None:
     scenes = tested_scenes(plan, receipt)
     _require_same_scenes(files, scenes, folder / "maps.json")
     command = f"georelay predict {plan['experiment']} {seed}"
-    counts = [_counts_of_scene(_intact_map(folder, files[s.name], command), s, plan, raw) for s in scenes]
-    names = tuple(scene.name for scene in scenes)
+    counts = [count_scene(_intact_maps(folder, files[s.name], command), s, plan, raw, boundary) for s in scenes]
     unscored = tuple(plan.get("unscored", ()))  # plans made before there were such classes lack it
-    write_scores(Scores(tuple(plan["classes"]), names, np.stack(counts), unscored), plan["experiment"], seed, root)
+    scores = Scores(tuple(plan["classes"]), tuple(s.name for s in scenes), np.stack([c.pixels for c in counts]), unscored)
+    write_scores(scores, plan["experiment"], seed, root, _quality(scores, counts, boundary, bins))
 
 
 def _same_receipt(plan: dict[str, Any], raw: Path) -> Receipt:
@@ -88,13 +89,22 @@ def _same_receipt(plan: dict[str, Any], raw: Path) -> Receipt:
     return receipt
 
 
-def _map_files(folder: Path) -> Mapping[str, Mapping[str, str]]:
+def _map_files(folder: Path) -> Mapping[str, Mapping[str, Listed]]:
+    """By scene the files of a map and of its certainty, which maps of older versions lack."""
     path = folder / "maps.json"
     listing = read_json(path)
     try:
-        return {name: {"file": str(entry["file"]), "sha256": str(entry["sha256"])} for name, entry in listing["scenes"].items()}
+        return {name: {"map": _listed(entry)} | _certainty(entry) for name, entry in listing["scenes"].items()}
     except (KeyError, TypeError, AttributeError):
         raise UserError("does not list maps with file and sha256", path, "delete the folder and predict again") from None
+
+
+def _certainty(entry: Mapping[str, Any]) -> dict[str, Listed]:
+    return {"certainty": _listed(entry["certainty"])} if "certainty" in entry else {}
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:
+    return str(entry["file"]), str(entry["sha256"])
 
 
 def _require_same_scenes(files: Mapping[str, Any], scenes: list[Scene], where: Path) -> None:
@@ -108,37 +118,29 @@ def _require_same_scenes(files: Mapping[str, Any], scenes: list[Scene], where: P
         raise UserError(f"{said} ({len(expected)} test scenes are expected)", where, "predict the run again")
 
 
-def _intact_map(folder: Path, entry: Mapping[str, str], command: str) -> Path:
-    path = folder / entry["file"]
-    if not path.is_file():
-        raise UserError("map is missing", path, f"delete {folder} and run `{command}`")
-    if sha256_file(path) != entry["sha256"]:
-        raise UserError("is not the map that was predicted (its sha256 differs)", path, f"delete it and run `{command}`")
-    return path
+def _intact_maps(folder: Path, files: Mapping[str, Listed], command: str) -> dict[str, Path]:
+    for name, sha256 in files.values():
+        path = folder / name
+        if not path.is_file():
+            raise UserError("map is missing", path, f"delete {folder} and run `{command}`")
+        if sha256_file(path) != sha256:
+            raise UserError("is not the map that was predicted (its sha256 differs)", path, f"delete it and run `{command}`")
+    return {kind: folder / name for kind, (name, _) in files.items()}
 
 
-def _counts_of_scene(predicted: Path, scene: Scene, plan: Mapping[str, Any], raw: Path) -> np.ndarray:
-    grid, label, classes = open_grid(predicted), raw / scene.label, len(plan["classes"])
-    if difference := grid.difference(open_grid(label)):
-        raise UserError(f"does not lie on the grid of its label {label}: {difference}", predicted, "predict the run again")
-    total = np.zeros((classes + 1, classes), np.int64)
-    for row, height in _strips(grid):
-        truth, guess = (read_window(path, row, 0, height, grid.width)[0] for path in (label, predicted))
-        truth, guess = (only_tested(part, plan, scene.name, row, 0) for part in (truth, guess))
-        total += _located(truth, guess, classes, plan["ignore"], predicted)
-    return total
-
-
-def _strips(grid: Grid) -> Iterator[tuple[int, int]]:
-    step = max(1, STRIP_PIXELS // grid.width)
-    yield from ((row, min(step, grid.height - row)) for row in range(0, grid.height, step))
-
-
-def _located(truth: np.ndarray, guess: np.ndarray, classes: int, ignore: int, where: Path) -> np.ndarray:
-    try:
-        return count_pixels(truth, guess, classes, ignore)
-    except UserError as error:
-        raise UserError(error.what, where, "check the classes of the task and the labels of the source") from None
+def _quality(scores: Scores, counts: Sequence[Counts], boundary: int, bins: int) -> dict[str, Any]:
+    """What the confusions do not tell: of outlines, and of certainty."""
+    scored = [name not in scores.unscored for name in scores.classes]
+    each = boundary_f1(np.sum([count.boundary for count in counts], axis=0))[scored]
+    levels = np.sum([count.levels for count in counts], axis=0)
+    facts = calibration(levels, bins)
+    table = [{key: value if key == "pixels" else _plain(value) for key, value in one.items()} for one in facts["bins"]]
+    return {
+        "boundary_f1": _plain(mean_present(each)),
+        "boundary_f1_classes": _by_class(scores, each),
+        "calibration": {"ece": _plain(facts["ece"]), "bins": table},
+        "definitions": {"boundary_f1": boundary_definition(boundary), "ece": calibration_definition(bins)},
+    }
 
 
 def scores_path(experiment: str, seed: int, root: Path) -> Path:
@@ -146,11 +148,11 @@ def scores_path(experiment: str, seed: int, root: Path) -> Path:
     return root / "results/scores" / experiment / f"seed{seed}.json"
 
 
-def write_scores(scores: Scores, experiment: str, seed: int, root: Path) -> None:
-    """Write the scores and the confusions they come from."""
+def write_scores(scores: Scores, experiment: str, seed: int, root: Path, quality: Mapping[str, Any] = {}) -> None:
+    """Write the scores and the confusions they come from; `quality` is what else is known of the maps."""
     path = scores_path(experiment, seed, root)
     write_text(path.with_suffix(".csv"), _confusion_csv(scores))
-    write_json(path, {"experiment": experiment, "seed": seed, **summary(scores)})
+    write_json(path, {"experiment": experiment, "seed": seed, **summary(scores), **quality})
 
 
 def summary(scores: Scores) -> dict[str, Any]:

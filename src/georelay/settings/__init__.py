@@ -37,6 +37,13 @@ class Gap(Strict):
     upper: Slug
 
 
+class Evaluate(Strict):
+    """How maps are judged beyond which class a pixel has; no run depends on it."""
+
+    boundary: Count = Field(description="boundary F1: pixels that a boundary may be off")
+    bins: Positive = Field(description="calibration: bins of equal width")
+
+
 class Compare(Strict):
     """The statistics of the tables."""
 
@@ -95,6 +102,7 @@ class Params(Strict):
     tiling: Tiling
     teachers: dict[Slug, dict[str, Any]]
     defaults: Defaults
+    evaluate: Evaluate
     compare: Compare
     reference: Reference
     experiments: dict[Slug, Experiment]

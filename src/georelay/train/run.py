@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ import torch
 from georelay.batches.streams import Store, Tiles, open_stream, open_tiles
 from georelay.errors import UserError
 from georelay.files import write_json, write_text
-from georelay.methods.base import Method, method_class, run_facts
+from georelay.methods.base import Method, input_bands, method_class, run_facts
 from georelay.models.device import memory_format, prepare_torch
 from georelay.models.ema import Average
+from georelay.models.macs import count_macs
 from georelay.models.weights import load_start, save_weights
 from georelay.teachers.store import FeatureStore
 from georelay.tiles.read import TileStore
 from georelay.train.checkpoint import Checkpoint
 from georelay.train.distributed import World, joined_world
+from georelay.train.energy import Counter, counters_of, watched
 from georelay.train.history import History
 from georelay.train.loop import Session, step_seed, train
 from georelay.train.optimizer import Optimisers
@@ -33,10 +35,11 @@ def train_run(plan: dict[str, Any], seed: int, root: Path, fingerprint: str) -> 
     with joined_world(device.type) as world:
         _require_shares(settings, world)
         session = open_session(plan, seed, root, fingerprint, device, world)
-        started = time.monotonic()
-        done = train(session)
+        started, counters = time.monotonic(), counters_of(device) if world.size == 1 else []
+        with watched(counters):
+            done = train(session)
         if world.leads:
-            timing = _timing(session, time.monotonic() - started, done)
+            timing = _timing(session, time.monotonic() - started, done) | {"joules": _joules(counters, done, settings["steps"])}
             _write(session, plan, run_folder(root, plan["experiment"], seed), timing)
             session.checkpoint.remove()
 
@@ -105,7 +108,20 @@ def _write(session: Session, plan: dict[str, Any], folder: Path, timing: dict[st
 def _metrics(session: Session) -> dict[str, Any]:
     last = session.history.rows[-1]
     parameters = sum(parameter.numel() for parameter in session.exported.parameters())
-    return {"steps": len(session.history.rows), "parameters": parameters, "loss": last["loss"], "val_miou": last.get("val_miou")}
+    facts = {"steps": len(session.history.rows), "loss": last["loss"], "val_miou": last.get("val_miou")}
+    return facts | {"parameters": parameters, "macs": _macs(session)}
+
+
+def _macs(session: Session) -> int:
+    """Multiply-accumulates of the student for one tile."""
+    side = next(iter(session.streams.values())).tiles.side
+    tile = torch.zeros(1, input_bands(session.method.plan), side, side)
+    return count_macs(session.exported.eval(), tile.to(session.device, memory_format=memory_format(session.settings)))
+
+
+def _joules(counters: Sequence[Counter], done: int, steps: int) -> float | None:
+    """What the whole training used; None where that is not known, as of a run that was resumed."""
+    return round(sum(counter.joules for counter in counters), 1) if counters and done == steps else None
 
 
 def _timing(session: Session, seconds: float, steps: int) -> dict[str, Any]:
