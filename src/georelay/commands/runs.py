@@ -73,7 +73,7 @@ def _prediction(arguments: argparse.Namespace, facts: dict[str, Any], target: Pa
 
 def _ahead(arguments: argparse.Namespace) -> Path:
     """Where maps lie that `train` makes for the cache: beside their place, which is not its own to write to."""
-    return MAPS / arguments.experiment / f".seed{arguments.seed}-ahead"
+    return MAPS.joinpath(arguments.experiment, f".seed{arguments.seed}-ahead")
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
