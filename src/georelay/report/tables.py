@@ -21,7 +21,7 @@ from georelay.evaluate.confusion import DEFINITIONS, class_f1, class_iou, cohen_
 from georelay.evaluate.scores import Scores, read_scores
 from georelay.evaluate.statistics import NO_DIFFERENCE, Difference, Share, Summary, gap_shares, paired_differences, summarise
 from georelay.files import write_text
-from georelay.report import closed
+from georelay.report import closed, quality
 
 COLUMNS = ("row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p", "note")
 GAP = ("difference", "low", "high")  # the same of each class follow in columns of their own: `difference <class>`, ...
@@ -67,7 +67,16 @@ def compare_study(
         lines = [_judged(line, bounds, runs, resamples, seed) for line in lines]
     path = table_path(study, root)
     write_text(path, _csv(lines))
-    write_text(path.with_suffix(".md"), _markdown(study, lines, runs, seeds, resamples, bounds))
+    page = _markdown(study, lines, runs, seeds, resamples, bounds)
+    write_text(path.with_suffix(".md"), page + _quality(study, list(runs), seeds, root))
+
+
+def _quality(study: str, names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
+    """Write results/tables/<study>-quality.csv; the same as a section of the page."""
+    rows = {name: quality.read_quality(name, seeds, root) for name in names}
+    write_text(quality.quality_path(study, root), quality.quality_csv(rows))
+    meanings = quality.quality_definitions(quality.read_definitions(names, seeds, root))
+    return "\n\n".join([f"\n## {quality.TITLE}", quality.INTRODUCTION, _grid(*quality.quality_table(rows)), meanings]) + "\n"
 
 
 def table_path(study: str, root: Path) -> Path:
