@@ -41,7 +41,7 @@ MEASURES = (
     Measure("boundary_f1", "boundary F1", 100, ".1f"),
     Measure("ece", "ECE", 100, ".1f"),
     Measure("parameters", "parameters (M)", 1e-6, ",.2f", "numbers that the exported student has learnt, in millions"),
-    Measure("macs", "MACs (M)", 1e-6, ",.1f", "multiply-accumulates of convolutions and products for one tile, in millions"),
+    Measure("macs", "MACs (M)", 1e-6, ",.1f", "multiply-accumulates of convolutions and matrix products a tile, in millions"),
     Measure("seconds_per_step", "ms per step", 1e3, ".1f", "wall time of a training step, the machine being as busy as it was"),
     Measure("peak_mb", "memory (MB)", 1, ",.0f", "most memory that the training took, of the process or on the GPU where it ran"),
     Measure("joules", "energy (J)", 1, ",.0f", "what the counters of processors, memory and GPU saw during the whole training"),
