@@ -69,6 +69,13 @@ def test_statistics_redraw_the_tables_and_train_nothing(snakemade: Checkout) -> 
     assert snakemade.planned_jobs() == set()
 
 
+def test_another_tolerance_scores_again_and_trains_nothing(snakemade: Checkout) -> None:
+    snakemade.edit("params.yaml", "boundary: 3", "boundary: 2")
+    assert snakemade.planned_jobs() == {"evaluate", "compare", "report", "track", "all"}
+    snakemade.edit("params.yaml", "boundary: 2", "boundary: 3")
+    assert snakemade.planned_jobs() == set()
+
+
 def test_a_second_clone_trains_nothing(snakemade: Checkout, tmp_path: Path) -> None:
     clone = make_checkout(tmp_path / "clone", snakemade.cache, [0, 1])
     clone.run("snakemake", "--cores", "2", *snakemade.weights())

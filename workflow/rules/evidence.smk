@@ -5,7 +5,7 @@ rule compare:
     input:
         scores_of,
     output:
-        multiext("results/tables/{study}", ".csv", ".md"),
+        multiext("results/tables/{study}", ".csv", ".md", "-quality.csv"),
         multiext("results/figures/{study}", "-curves.png", "-panel.png"),
     log:
         "results/logs/compare/{study}.log",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from georelay.evaluate.statistics import Difference
 from georelay.files import write_text
-from georelay.report import closed
+from georelay.report import closed, quality
 from georelay.report.lines import Against, Line, study_lines, with_shares
-from georelay.report.markdown import study_page
+from georelay.report.markdown import grid, study_page
 from georelay.report.tables import COLUMNS, GAP, Row, read_runs, table_path
 
 
@@ -33,7 +33,16 @@ def compare_study(
         lines = with_shares(lines, bounds, runs, resamples, seed)
     path = table_path(study, root)
     write_text(path, _csv(lines))
-    write_text(path.with_suffix(".md"), study_page(study, lines, runs, seeds, resamples, bounds))
+    page = study_page(study, lines, runs, seeds, resamples, bounds)
+    write_text(path.with_suffix(".md"), page + _quality(study, list(runs), seeds, root))
+
+
+def _quality(study: str, names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
+    """Write results/tables/<study>-quality.csv; the same as a section of the page."""
+    rows = {name: quality.read_quality(name, seeds, root) for name in names}
+    write_text(quality.quality_path(study, root), quality.quality_csv(rows))
+    meanings = quality.quality_definitions(quality.read_definitions(names, seeds, root))
+    return "\n\n".join([f"\n## {quality.TITLE}", quality.INTRODUCTION, grid(*quality.quality_table(rows)), meanings]) + "\n"
 
 
 def _csv(lines: Sequence[Line]) -> str:

@@ -37,14 +37,14 @@ def study_page(
         f"# Study {study}",
         f"mIoU in points (x 100), mean ± standard deviation over seeds {', '.join(map(str, seeds))}; Δ is the paired difference "
         "to the row above that it is indented under, with its 95 % interval, its p-value and its effect size.",
-        _grid(["row", "n", "mIoU", "Δ", "95 % interval", "p (Holm)", "effect", "why"], [_main_cells(line) for line in lines]),
+        grid(["row", "n", "mIoU", "Δ", "95 % interval", "p (Holm)", "effect", "why"], [_main_cells(line) for line in lines]),
         " ".join(cautions(runs, _intervals(lines))),
         _note_list(lines),
         *_against_baseline(lines),
         *(_closed(lines, runs, bounds) if bounds else []),
         "## IoU per class",
         "Mean over seeds, in points. – is a class that is in no counted pixel of the test scenes, or a row without runs.",
-        *(_grid(head, body) for head, body in class_tables([line.row for line in lines], runs)),
+        *(grid(head, body) for head, body in class_tables([line.row for line in lines], runs)),
         *_class_gaps(lines),
         "## Definitions",
         definitions(resamples),
@@ -77,7 +77,7 @@ def _against_baseline(lines: Sequence[Line]) -> list[str]:
         return []
     gaps = [(line, line.base.whole) for line in compared]
     cells = [[line.row, points(gap.mean, True), interval(gap.low, gap.high), p_value(line.base.p_holm)] for line, gap in gaps]
-    return [f"## Against {compared[0].base.row}", BASELINE, _grid(["row", "Δ", "95 % interval", "p (Holm)"], cells)]
+    return [f"## Against {compared[0].base.row}", BASELINE, grid(["row", "Δ", "95 % interval", "p (Holm)"], cells)]
 
 
 def _beside_parents(lines: Sequence[Line]) -> list[Line]:
@@ -90,16 +90,17 @@ def _closed(lines: Sequence[Line], runs: Mapping[str, Runs], bounds: closed.Boun
     if missing := closed.missing_bounds(bounds, [name for name, own in runs.items() if own]):
         return [missing]
     shares = {line.row: line.shares for line in lines if line.shares}
-    table = [_grid(*closed.share_table(shares, "**{}**".format))] if shares else []
+    table = [grid(*closed.share_table(shares, "**{}**".format))] if shares else []
     return [f"## {closed.TITLE}", closed.definition(bounds), *table]
 
 
 def _class_gaps(lines: Sequence[Line]) -> list[str]:
     gaps = {line.row: {name: (gap.mean, gap.low, gap.high) for name, gap in line.parent.classes.items()} for line in lines}
-    tables = [_grid(head, body) for head, body in gap_tables(gaps, "**{}**".format)]
+    tables = [grid(head, body) for head, body in gap_tables(gaps, "**{}**".format)]
     return ["## IoU per class: difference to the parent row", CLASS_GAPS, *tables] if tables else []
 
 
-def _grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown has it."""
     lines = [head, [":--" if name in ("row", "why") else "--:" for name in head], *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

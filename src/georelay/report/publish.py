@@ -19,9 +19,11 @@ from georelay.files import read_json, replacing, sha256_file, write_json, write_
 from georelay.reference import plain_name, reference_name
 from georelay.report.figures import figure_path
 from georelay.report.provenance import machine, read_checkout, run_times, today
+from georelay.report.quality import TITLE
 from georelay.report.tables import COLUMNS, read_table, table_path
 
 FIGURES = {"curves": "learning curves", "panel": "maps of test scenes"}
+FIGURES_TITLE = "## Figures"
 MEASURED = "Measured "
 WORDING = ("why", "note")  # may change without a measurement
 
@@ -47,7 +49,7 @@ def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: 
     _require_whole(lines, names, seeds, table)
     known = {reference_name(study), *names, *(line["parent"] for line in lines if line["parent"])}
     numbers, page = (_plainly(path.read_text(), known) for path in (table, table.with_suffix(".md")))
-    note = _first_note(target, numbers) or _note(names, seeds, root)
+    note = _first_note(target, numbers, page) or _note(names, seeds, root)
     for copy, figure in figures.items():
         with replacing(copy) as temporary:
             shutil.copyfile(figure, temporary)
@@ -70,12 +72,19 @@ def _plainly(text: str, names: Iterable[str]) -> str:
     return re.sub(rf"(?<![\w-])(?:{choice})(?![\w-])", lambda match: plain_name(match[0]), text)
 
 
-def _first_note(target: Path, numbers: str) -> str | None:
+def _first_note(target: Path, numbers: str, page: str) -> str | None:
     """The line that stands beside these very numbers already."""
-    page = target.with_suffix(".md")
-    if not (target.is_file() and page.is_file()) or not _same_numbers(target.read_text(), numbers):
+    if not (target.is_file() and target.with_suffix(".md").is_file()):
         return None
-    return next((line for line in page.read_text().splitlines() if line.startswith(MEASURED)), None)
+    before = target.with_suffix(".md").read_text()
+    if not _same_numbers(target.read_text(), numbers) or _costs(before) != _costs(page):
+        return None
+    return next((line for line in before.splitlines() if line.startswith(MEASURED)), None)
+
+
+def _costs(page: str) -> str:
+    """What a page says of the machine's time: it belongs to the day and the machine of the note."""
+    return page.partition(f"## {TITLE}")[2].partition(FIGURES_TITLE)[0].strip()
 
 
 def _same_numbers(before: str, after: str) -> bool:
@@ -104,4 +113,4 @@ def _computer(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
 def _with_note(page: str, note: str, study: str) -> str:
     title, _, rest = page.partition("\n\n")
     pictures = "\n\n".join(f"![{study}: {text}]({study}-{kind}.png)" for kind, text in FIGURES.items())
-    return f"{title}\n\n{note}\n\n{rest}\n## Figures\n\n{pictures}\n"
+    return f"{title}\n\n{note}\n\n{rest}\n{FIGURES_TITLE}\n\n{pictures}\n"
