@@ -52,6 +52,7 @@ rule publish:
 rule report:
     input:
         expand("results/tables/{study}.csv", study=ACTIVE.studies),
+        "results/track.json",
     output:
         "results/report.html",
     log:
