@@ -10,8 +10,7 @@ from typing import Any
 
 from georelay.files import write_text
 from georelay.report import closed
-from georelay.report.curves import BINS
-from georelay.report.figures import figure_path
+from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.page import figure, interval_picture, items, navigation, page, section, table, verdict
 from georelay.report.provenance import installed_versions, machine, read_checkout, read_plans, run_times, tile_digests, today
 from georelay.report.tables import (
@@ -33,11 +32,6 @@ from georelay.sources.receipt import NAME as RECEIPT
 from georelay.sources.receipt import Receipt
 
 TITLE = "georelay: what each part is worth"
-GAP_SHOWN = "Each row's share of the gap closed in mIoU with its interval, beside lines at 0 and 100 %. "
-GAP_SIGNS = (
-    "On top, the share of the gap closed: a dot is filled where its interval leaves zero out; an interval may go on beyond "
-    "the axes. Below: "
-)
 Studies = Mapping[str, Sequence[Row]]
 
 
@@ -142,7 +136,7 @@ def _study(study: str, bounds: closed.Bounds | None, lines: list[dict[str, Any]]
         f"<details><summary>IoU per class: difference to the parent row</summary><p>{CLASS_GAPS}</p>{changes}</details>"
         if changes
         else "",
-        *_figures(study, runs, root, bool(closed.drawn_shares(closed.read_shares(lines)))),
+        *_figures(study, root),
     )
 
 
@@ -187,28 +181,10 @@ def _study_cells(line: Mapping[str, Any], depth: int, reach: float) -> list[str]
     return [name, *numbers, interval_picture(gap, low, high, reach), p_value(line["p"]), escape(line["why"])]
 
 
-def _figures(study: str, runs: Mapping[str, Mapping[int, Any]], root: Path, gap: bool) -> Iterator[str]:
-    yield "<h3>Learning curves</h3>"
-    yield figure(
-        figure_path(study, "curves", root),
-        f"{GAP_SHOWN if gap else ''}"
-        f"Validation mIoU, training loss and pseudo-labels, if any, against the step, one line for each row of study {study}",
-        f"{GAP_SIGNS if gap else ''}"
-        "Mean over seeds; the band is one standard deviation to each side. Validation tiles are no test tiles. "
-        f"Pseudo-labels, where a row makes any, as means of 1/{BINS} of the steps: sure is what reaches the row's threshold, "
-        "right what agrees with labels that nothing is learnt from.",
-        wide=True,
-    )
-    used = {min(found) for found in runs.values() if found}
-    seed = f"seed {used.pop()}" if len(used) == 1 else "each row's lowest seed"
-    yield "<h3>Maps</h3>"
-    yield figure(
-        figure_path(study, "panel", root),
-        f"Image, truth, prediction and errors of each row of study {study} for fixed test scenes",
-        f"Fixed test scenes, {seed}. The number above a map is the mIoU of the whole scene in points; "
-        "below it, wrong pixels are red.",
-        wide=True,
-    )
+def _figures(study: str, root: Path) -> Iterator[str]:
+    for kind, shown in FIGURES.items():
+        yield f"<h3>{shown.title}</h3>"
+        yield figure(figure_path(study, kind, root), shown.alt.format(study=study), shown.caption, wide=True)
 
 
 def _provenance(studies: Studies, plans: Mapping[str, Any], seeds: Sequence[int], root: Path) -> str:
