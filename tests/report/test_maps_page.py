@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from evidence import PLACE, Project, finish_study
+from georelay.files import read_json, write_json
 from georelay.geo.raster import write_raster
-from georelay.report.maps_page import UNSURE, entropy_picture, png, viewers
+from georelay.report.maps_page import png, viewers
 
 ROWS = {"sky-lower": 0.5, "sky-upper": 0.1}
 
@@ -24,8 +25,11 @@ def project(tmp_path: Path) -> Project:
 
 def shown(project: Project, scenes: int = 2) -> str:
     rows = finish_study(project, "sky", ROWS, [0])
-    path = project.root / "results/maps/sky-upper/seed0/test-000-entropy.tif"
-    write_raster(path, np.full((1, project.size, project.size), 127, np.uint8), **PLACE, nodata=255)
+    folder = project.root / "results/maps/sky-upper/seed0"
+    write_raster(folder / "unsure.tif", np.full((1, project.size, project.size), 127, np.uint8), **PLACE, nodata=255)
+    listing = read_json(folder / "maps.json")
+    listing["scenes"]["test-000"]["entropy"] = {"file": "unsure.tif", "sha256": "f" * 64}
+    write_json(folder / "maps.json", listing)
     return viewers("sky", rows, [0], project.root, scenes)
 
 
@@ -71,11 +75,6 @@ def test_the_score_beside_a_row_is_that_of_the_scene(project: Project) -> None:
 
 def test_without_evaluated_rows_there_is_nothing(project: Project) -> None:
     assert viewers("sky", [], [0], project.root, 2) == ""
-
-
-def test_entropy_is_white_where_sure_dark_where_not_and_black_without_data() -> None:
-    drawn = entropy_picture(np.array([[0, 127, 254, 255]], np.uint8))[0].tolist()
-    assert drawn == [[255, 255, 255], [159, 128, 190], list(UNSURE), [0, 0, 0]]
 
 
 def test_few_colours_are_kept_exactly_and_many_are_reduced() -> None:

@@ -14,17 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from georelay.geo.palette import IGNORED
-from georelay.geo.raster import open_grid, read_window
-from georelay.report.maps import RIGHT_TO, WRONG, Panel, PanelScene, RowMap, middle, read_panel, scale_bar
+from georelay.report.maps import ENTROPY_SCALE, RIGHT_TO, WRONG, Panel, PanelScene, RowMap, entropy_picture, read_panel, scale_bar
 from georelay.report.page import picture
 from georelay.report.tables import Row, points
 
 MOST_ROWS = 12  # of more, those of the short comparison are shown
 PHOTO_COLOURS = 96  # a third of the bytes of a full-colour picture, and hard to tell from it
-UNSURE = (63, 0, 125)  # the colour of a pixel whose classes are all equally likely; white where one is certain
 RIGHT = (RIGHT_TO,) * 3  # one of the greys that right pixels have
-LEVELS = 8  # of entropy: more cannot be told apart and cost bytes
-CERTAIN, NO_ENTROPY = 254, 255  # in the files: round(254 entropy / ln(classes)), 255 without data
 KINDS = ("prediction", "errors", "entropy")
 HOW = (
     "Choose what is shown with the mouse or with Tab and the arrow keys: flipping between two rows in one place shows small "
@@ -48,12 +44,12 @@ def viewers(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, s
     panel = read_panel(core if core and len(rows) > MOST_ROWS else rows, seeds, root, scenes)
     if panel is None:
         return ""
-    shown = [_viewer(f"{study}-{place}", scene, panel, root) for place, scene in enumerate(panel.scenes)]
+    shown = [_viewer(f"{study}-{place}", scene, panel) for place, scene in enumerate(panel.scenes)]
     return f"<p>{HOW}</p>{_legend(panel)}{''.join(shown)}"
 
 
-def _viewer(name: str, scene: PanelScene, panel: Panel, root: Path) -> str:
-    views = [*_given(scene), *(_row_view(row, scene.name, panel, root) for row in scene.rows)]
+def _viewer(name: str, scene: PanelScene, panel: Panel) -> str:
+    views = [*_given(scene), *(_row_view(row, scene.name, panel) for row in scene.rows)]
     kinds = [kind for kind in KINDS if any(kind in view.pictures for view in views)]
     switches = "".join(
         _radio(f"{name}-kind", kind, kind, f"as-{kind}", place == 0) for place, kind in enumerate(kinds if len(kinds) > 1 else ())
@@ -63,8 +59,8 @@ def _viewer(name: str, scene: PanelScene, panel: Panel, root: Path) -> str:
         _radio(f"{name}-view", str(place), _label(view), "", place == 0) + _layer(view, kinds, scene)
         for place, view in enumerate(views)
     )
-    title = f"Scene {escape(scene.name)}"
-    return f'<fieldset class="viewer"><legend>{title}</legend>{asked}<div class="stage">{layers}</div></fieldset>'
+    head = f'<legend>Scene {escape(scene.name)}</legend><p class="soft">{escape(scene.place)}</p>'
+    return f'<fieldset class="viewer">{head}{asked}<div class="stage">{layers}</div></fieldset>'
 
 
 def _radio(group: str, value: str, label: str, kind: str, chosen: bool) -> str:
@@ -89,15 +85,13 @@ def _given(scene: PanelScene) -> Iterator[_View]:
     yield _View("truth", {"": picture(png(scene.truth), f"True classes of scene {scene.name}")}, told)
 
 
-def _row_view(row: RowMap, scene: str, panel: Panel, root: Path) -> _View:
+def _row_view(row: RowMap, scene: str, panel: Panel) -> _View:
     if row.prediction is None or row.errors is None:
         return _View(row.row, {}, "This row has no map of this scene.")
     score = "–" if row.miou is None else points(row.miou)
-    arrays = {"prediction": row.prediction, "errors": row.errors}
-    if (entropy := _entropy(row.row, panel.seed_of[row.row], scene, root)) is not None:
-        arrays["entropy"] = entropy
+    arrays = dict(zip(KINDS, (row.prediction, row.errors, row.entropy), strict=True))
     about = f"of {row.row} for scene {scene}"
-    pictures = {kind: picture(png(pixels), f"{kind} {about}", kind) for kind, pixels in arrays.items()}
+    pictures = {kind: picture(png(array), f"{kind} {about}", kind) for kind, array in arrays.items() if array is not None}
     return _View(row.row, pictures, f"mIoU of the whole scene: {score} points; seed {panel.seed_of[row.row]}.", score)
 
 
@@ -115,19 +109,6 @@ def _scale(scene: PanelScene) -> str:
     length, pixels = scale_bar(width, scene.gsd) if scene.gsd else (width // 4, width // 4)
     text = f"{length:g} px" if not scene.gsd else f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     return f'<span class="scale" style="width:{100 * pixels / width:.2f}%">{text}</span>'
-
-
-def _entropy(row: str, seed: int, scene: str, root: Path) -> np.ndarray | None:
-    """The picture of a scene's entropy through the same window as its map; None where none was kept."""
-    path = root / "results/maps" / row / f"seed{seed}" / f"{scene}-entropy.tif"
-    return entropy_picture(read_window(path, *middle(open_grid(path)))[0]) if path.is_file() else None
-
-
-def entropy_picture(stored: np.ndarray) -> np.ndarray:
-    """White where one class is certain, dark where all are equally likely, in few steps; black without data."""
-    share = np.round(stored / CERTAIN * LEVELS)[..., None] / LEVELS
-    shades = np.round(255 - share * (255 - np.array(UNSURE)))
-    return np.where((stored == NO_ENTROPY)[..., None], np.array(IGNORED), shades).clip(0, 255).astype(np.uint8)
 
 
 def png(pixels: np.ndarray, most: int = 256) -> bytes:
@@ -148,7 +129,7 @@ def png(pixels: np.ndarray, most: int = 256) -> bytes:
 
 def _legend(panel: Panel) -> str:
     marks = [*zip(panel.classes, panel.colours, strict=True), ("not counted", IGNORED), ("wrong", WRONG), ("right", RIGHT)]
-    shades = entropy_picture(np.array([[0, CERTAIN // 2, CERTAIN]]))[0].tolist()
+    shades = entropy_picture(np.array([[0, ENTROPY_SCALE // 2, ENTROPY_SCALE]]))[0].tolist()
     marks += zip(("entropy 0", "half", "largest"), shades, strict=True)
     swatches = "".join(f"<li>{_swatch(colour)} {escape(name)}</li>" for name, colour in marks)
     return f'<ul class="legend" aria-label="Colours of the maps">{swatches}</ul>'

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from georelay.report import closed
-from georelay.report.figures import figure_path
 from georelay.report.findings import Line, best, judge, study_sentences
+from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.links import link_table
 from georelay.report.maps_page import viewers
 from georelay.report.page import figure, folded, interval_picture, items, section, table, titled, words
@@ -37,32 +37,6 @@ PARENT_COLUMNS = ["row", "n", "mIoU ± sd", "Δ", "95 % interval", "verdict", "p
 BASE_COLUMNS = ["Δ to baseline", "its 95 % interval", "its p (Holm)"]
 PANEL = "panel"
 PICKED = "highest mean, picked after looking"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One kind of figure that each study has."""
-
-    title: str
-    caption: str
-    alt: str
-
-
-FIGURES = {
-    "curves": Figure(
-        "Learning curves",
-        "Mean over seeds; the band is one standard deviation to each side. Validation tiles are no test tiles. Pseudo-labels, "
-        "where a row makes any: sure is what reaches the row's threshold, right what agrees with labels that nothing is learnt "
-        "from. Where the study has two bounds, the share of the gap between them stands on top, a dot filled where its "
-        "interval leaves zero out.",
-        "Validation mIoU, training loss and pseudo-labels, if any, against the step, one line for each row of study {study}",
-    ),
-    "panel": Figure(
-        "Maps side by side",
-        "Fixed test scenes. The number above a map is the mIoU of the whole scene in points; below it, wrong pixels are red.",
-        "Image, truth, prediction and errors of each row of study {study} for fixed test scenes",
-    ),
-}
 
 
 @dataclass(frozen=True)
