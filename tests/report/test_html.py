@@ -99,7 +99,7 @@ def test_the_summary_comes_first_and_tells_what_helps(text: str) -> None:
     assert "Rows compared with their parent: 1, of which 1 helps, 0 hurt and 0 are undecided." in summary
     helps = summary[summary.index("What helps") : summary.index("What hurts")]
     assert re.search(r"On clouds, <code>clouds-method</code> is \+\d+\.\d points .*: it helps\.", helps)
-    assert "Nothing hurts beyond doubt." in summary and "picked after looking" in summary
+    assert "<h3>What hurts</h3>\n<p>Nothing, by this rule.</p>" in summary and "picked after looking" in summary
 
 
 def test_tables_can_be_reached_and_read_aloud(text: str) -> None:

@@ -18,7 +18,7 @@ LEVEL = 0.05  # of the test, as of the 95 % interval
 RULE = (
     "A change helps or hurts where the 95 % interval of its paired difference leaves zero out and its p-value, "
     "Holm-corrected for the comparisons of its study, is below 0.05. Everything else is undecided, which is no proof "
-    "that two rows are equal."
+    "that two rows are equal. Figures colour by the interval alone."
 )
 UNCORRECTED = (
     "A change helps or hurts where the 95 % interval of its paired difference leaves zero out. Everything else is undecided, "
@@ -34,6 +34,11 @@ def compared(lines: Sequence[Line]) -> list[Line]:
 def corrected(line: Line) -> bool:
     """Whether the table has this comparison's p-value corrected for the number of comparisons."""
     return not math.isnan(line.get("p_holm", math.nan))
+
+
+def has_base(line: Line) -> bool:
+    """Whether the table holds the row against the study's baseline."""
+    return not math.isnan(line.get("base_difference", math.nan))
 
 
 def sure_p(line: Line) -> float:
@@ -122,7 +127,7 @@ def study_sentences(lines: Sequence[Line]) -> Iterator[str]:
     yield f"`{top['row']}` has {spread(top['mean'], top['sd'])} points mIoU (n = {top['n']}), {count}{flattered}."
     if top is lines[0] and len(lines) > 1:
         yield "It is the study's first row: no change to it has a higher mean."
-    if top.get("base") and not math.isnan(top["base_difference"]):
+    if has_base(top):
         ends = interval(top["base_low"], top["base_high"])
         yield f"That is {points(top['base_difference'], True)} points {ends} against the study's baseline `{top['base']}`."
     if told := compared(lines):

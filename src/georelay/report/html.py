@@ -8,7 +8,7 @@ from pathlib import Path
 
 from georelay.files import write_text
 from georelay.report import closed
-from georelay.report.findings import HELPS, HURTS, UNDECIDED, Line, best, compared, judge, rule, sentence, tally
+from georelay.report.findings import HELPS, HURTS, UNDECIDED, Line, best, compared, has_base, judge, rule, sentence, tally
 from georelay.report.glossary import TERMS
 from georelay.report.links import read_links
 from georelay.report.page import definitions, folded, items, navigation, page, section, table, titled, words
@@ -19,9 +19,9 @@ from georelay.report.tables import Row, interval, points, read_table, spread, ta
 
 TITLE = "georelay: what each part is worth"
 VERDICTS = {
-    HELPS: ("What helps", "Nothing helps beyond doubt."),
-    HURTS: ("What hurts", "Nothing hurts beyond doubt."),
-    UNDECIDED: ("Undecided", "Nothing is undecided."),
+    HELPS: ("What helps", "Nothing, by this rule."),
+    HURTS: ("What hurts", "Nothing, by this rule."),
+    UNDECIDED: ("Undecided", "Nothing."),
 }
 Studies = Mapping[str, Sequence[Row]]
 
@@ -92,7 +92,7 @@ def _ends(lines: Sequence[Line]) -> list[str]:
     if top is None:
         return ["–"] * 5
     cells = [text for line in (lines[0], top) for text in (escape(line["row"]), spread(line["mean"], line["sd"]))]
-    based = f"{points(top['base_difference'], True)} {interval(top['base_low'], top['base_high'])}" if top.get("base") else "–"
+    based = f"{points(top['base_difference'], True)} {interval(top['base_low'], top['base_high'])}" if has_base(top) else "–"
     return [*cells, based]
 
 

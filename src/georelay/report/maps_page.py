@@ -14,13 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from georelay.geo.palette import IGNORED
-from georelay.report.maps import ENTROPY_SCALE, RIGHT_TO, WRONG, Panel, PanelScene, RowMap, entropy_picture, read_panel, scale_bar
+from georelay.report.maps import (
+    ENTROPY_SCALE,
+    RIGHT_FROM,
+    RIGHT_TO,
+    WRONG,
+    Panel,
+    PanelScene,
+    RowMap,
+    entropy_picture,
+    read_panel,
+    scale_bar,
+)
 from georelay.report.page import picture
 from georelay.report.tables import Row, points
 
 MOST_ROWS = 12  # of more, those of the short comparison are shown
 PHOTO_COLOURS = 96  # a third of the bytes of a full-colour picture, and hard to tell from it
-RIGHT = (RIGHT_TO,) * 3  # one of the greys that right pixels have
+RIGHT = ((RIGHT_FROM + RIGHT_TO) // 2,) * 3  # one of the greys that right pixels have
 KINDS = ("prediction", "errors", "entropy")
 HOW = (
     "Choose what is shown with the mouse or with Tab and the arrow keys: flipping between two rows in one place shows small "

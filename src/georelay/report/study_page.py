@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from georelay.report import closed
-from georelay.report.findings import Line, best, judge, study_sentences
+from georelay.report.findings import Line, best, corrected, has_base, judge, study_sentences
 from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.links import link_table
 from georelay.report.maps_page import viewers
@@ -33,7 +33,8 @@ from georelay.report.tables import (
 )
 from georelay.sources.receipt import NAME as RECEIPT
 
-PARENT_COLUMNS = ["row", "n", "mIoU ± sd", "Δ", "95 % interval", "verdict", "p", "p (Holm)", "effect"]
+PARENT_COLUMNS = ["row", "n", "mIoU ± sd", "Δ", "95 % interval", "verdict", "p"]
+SURETY_COLUMNS = ["p (Holm)", "effect"]
 BASE_COLUMNS = ["Δ to baseline", "its 95 % interval", "its p (Holm)"]
 PANEL = "panel"
 PICKED = "highest mean, picked after looking"
@@ -103,13 +104,16 @@ def _about(chapter: Chapter) -> str:
 
 
 def _rows_table(chapter: Chapter) -> str:
-    reach, depth, top = reach_of(chapter.lines), _depths(chapter.lines), best(chapter.lines)
-    based = any(line.get("base") for line in chapter.lines)
-    head = [*PARENT_COLUMNS, *(BASE_COLUMNS if based else [])]
-    body = [
-        [_name(line, depth[line["row"]], line is top), *_numbers(line, reach), *(_base_numbers(line) if based else [])]
-        for line in chapter.lines
-    ]
+    """All rows under their parents; columns that say nothing of any row are left out."""
+    lines, depth, top = chapter.lines, _depths(chapter.lines), best(chapter.lines)
+    groups = [(PARENT_COLUMNS[1:], [_numbers(line, reach_of(lines)) for line in lines])]
+    if any(corrected(line) for line in lines):
+        groups.append((SURETY_COLUMNS, [_surety(line) for line in lines]))
+    if any(has_base(line) for line in lines):
+        groups.append((BASE_COLUMNS, [_base_numbers(line) for line in lines]))
+    names = [[_name(line, depth[line["row"]], line is top)] for line in lines]
+    head = ["row", *(name for columns, _ in groups for name in columns)]
+    body = [[cell for cells in parts for cell in cells] for parts in zip(names, *(cells for _, cells in groups), strict=True)]
     caption = f"Rows of study {chapter.study}; Δ is the paired difference to the row it is indented under, in points"
     return table(caption, head, body, ("verdict",))
 
@@ -148,15 +152,19 @@ def interval_cells(line: Line, reach: float) -> list[str]:
 
 
 def _numbers(line: Line, reach: float) -> list[str]:
-    effect = line.get("effect", math.nan)
-    shown = "–" if math.isnan(effect) else f"{effect:+.1f}".replace("-", "−")
-    tested = [p_value(line["p"]), p_value(line.get("p_holm", math.nan)), shown]
-    return [str(line["n"]), spread(line["mean"], line["sd"]), *interval_cells(line, reach), *tested]
+    return [str(line["n"]), spread(line["mean"], line["sd"]), *interval_cells(line, reach), p_value(line["p"])]
+
+
+def _surety(line: Line) -> list[str]:
+    effect = line["effect"]
+    return [p_value(line["p_holm"]), "–" if math.isnan(effect) else f"{effect:+.1f}".replace("-", "−")]
 
 
 def _base_numbers(line: Line) -> list[str]:
-    numbers = points(line["base_difference"], True), interval(line["base_low"], line["base_high"]) or "–"
-    return [*numbers, p_value(line["base_p_holm"])]
+    if not has_base(line):
+        return ["–"] * len(BASE_COLUMNS)
+    gap, low, high = line["base_difference"], line["base_low"], line["base_high"]
+    return [points(gap, True), interval(low, high), p_value(line["base_p_holm"])]
 
 
 def _closed(chapter: Chapter) -> str:

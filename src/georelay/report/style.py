@@ -43,9 +43,9 @@ tbody th { font-weight: 600; } th.text, td.text { text-align: left; } td.text { 
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 15rem; }
 tbody th:first-child { white-space: normal; } thead th:first-child { background: var(--ground); }
 thead button { all: unset; cursor: pointer; padding: 0 .1rem; } thead button:focus-visible { outline: 3px solid var(--link); }
-thead button::after { content: " \\2195"; color: var(--soft); font-weight: 400; }
-[aria-sort=ascending] button::after { content: " \\2191"; color: var(--ink); }
-[aria-sort=descending] button::after { content: " \\2193"; color: var(--ink); }
+thead button::after { content: "\\a0\\2195"; color: var(--soft); font-weight: 400; }
+[aria-sort=ascending] button::after { content: "\\a0\\2191"; color: var(--ink); }
+[aria-sort=descending] button::after { content: "\\a0\\2193"; color: var(--ink); }
 .indent { display: block; padding-left: calc(var(--step, 1.1em) * var(--depth)); } .sorted .indent { padding-left: 0; }
 .sorted .arrow { display: none; }
 .why { display: block; font-size: .88em; font-weight: 400; color: var(--soft); white-space: normal; }
@@ -92,8 +92,9 @@ details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --ground: #eee; --link: #000;
     --good: #0a6640; --bad: #a40e26; }
-  nav, .skip { display: none; } .scroll { overflow: visible; } table { font-size: .75rem; } td svg { display: none; }
-  th, td { white-space: normal; padding: .15rem .3rem; } th:first-child { position: static; }
+  nav, .skip, td svg { display: none; } .scroll { overflow: visible; } table { font-size: .7rem; }
+  th, td, abbr { white-space: normal; padding: .15rem .25rem; } td.text, thead th { min-width: 0; }
+  thead button::after { content: none !important; } th:first-child { position: static; min-width: 8rem; }
   figure, .viewer, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }
 """
