@@ -17,6 +17,8 @@ from georelay.evaluate.confusion import count_confusion
 from georelay.evaluate.scores import Scores, write_scores
 from georelay.files import digest, sha256_file, write_json
 from georelay.geo.raster import write_cog, write_raster
+from georelay.report.compare import compare_study
+from georelay.report.tables import read_table
 from georelay.sources.receipt import Receipt, Scene
 
 CLASSES = ("bare", "grass", "crop", "tree", "water", "building", "road")
@@ -186,3 +188,24 @@ def finish_study(
     return [
         row(name, study, None if name == first else first, f"{share:.0%} of the pixels wrong") for name, share in shares.items()
     ]
+
+
+RIGHT = {"base": {0: 60, 1: 64, 2: 62}, "better": {0: 70, 1: 75, 2: 71}}  # of 100 pixels, by row and seed
+RIGHT_SCENES = ("test-000", "test-001")
+
+
+def score_right(root: Path, experiment: str, seed: int, right: int, scenes: Sequence[str] = RIGHT_SCENES) -> None:
+    """Scores of scenes of 200 pixels in two classes, of each of which `right` of 100 are right; a third class is nowhere."""
+    confusion = np.pad([[right, 100 - right], [100 - right, right]], (0, 1))
+    write_scores(Scores(("a", "b", "never"), tuple(scenes), np.stack([confusion] * len(scenes))), experiment, seed, root)
+
+
+def right_miou(right: int) -> float:
+    """IoU of both of these classes, and so mIoU."""
+    return right / (200 - right)
+
+
+def compare_rows(root: Path, rows: Sequence[dict[str, Any]], seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, Any]]:
+    """The lines of a study `s`, compared, by row."""
+    compare_study("s", rows, seeds, root, resamples=200, seed=0)
+    return {line["row"]: line for line in read_table("s", root)}

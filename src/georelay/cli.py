@@ -202,8 +202,8 @@ def compare(arguments: argparse.Namespace) -> None:
     lookup(table, study, f"{PARAMS}: experiments", "study")
 
     def compute() -> None:
+        from georelay.report.compare import compare_study
         from georelay.report.figures import draw_study
-        from georelay.report.tables import compare_study
 
         settings = params.compare
         sampling = {"resamples": settings.resamples, "seed": settings.seed}

@@ -14,11 +14,12 @@ from PIL import Image
 from evidence import Project, finish_study, row
 from georelay.evaluate.scores import Scores, write_scores
 from georelay.report import closed
+from georelay.report.compare import compare_study
 from georelay.report.curves import draw_curves
 from georelay.report.figures import draw_study
 from georelay.report.html import write_report
 from georelay.report.publish import publish_study
-from georelay.report.tables import compare_study, read_table
+from georelay.report.tables import read_table
 
 SCENES = ("test-000", "test-001")
 BOUNDS = ("s-lower", "s-upper")

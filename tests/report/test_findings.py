@@ -16,7 +16,8 @@ def line(
     row: str = "s-new", gap: float = NONE, low: float = NONE, high: float = NONE, p: float = NONE, **more: Any
 ) -> dict[str, Any]:
     facts = {"row": row, "parent": "s-old", "why": "to see", "n": 3, "mean": 0.5, "sd": 0.01, "note": ""}
-    return {**facts, "difference": gap, "low": low, "high": high, "p": p, **more}
+    numbers = {"difference": gap, "low": low, "high": high, "p": p, "p_holm": NONE, "base_difference": NONE}
+    return {**facts, **numbers, **more}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 
 from evidence import Project, finish_study, row
 from georelay.files import write_json
+from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
 from georelay.report.html import write_report
-from georelay.report.tables import compare_study
 
 VOID = {"meta", "link", "img", "br", "input", "line", "circle"}
 SERVER = "http://127.0.0.1:5000/"

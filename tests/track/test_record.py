@@ -9,8 +9,8 @@ import pytest
 
 from evidence import Project, finish_study
 from georelay.files import write_json
+from georelay.report.compare import compare_study
 from georelay.report.provenance import Checkout
-from georelay.report.tables import compare_study
 from georelay.track.record import CURVE_POINTS, Record, _curves, flat, row_record, seed_record
 
 CHECKOUT = Checkout("c0ffee", "2026-01-02", False)

@@ -33,12 +33,12 @@ def compared(lines: Sequence[Line]) -> list[Line]:
 
 def corrected(line: Line) -> bool:
     """Whether the table has this comparison's p-value corrected for the number of comparisons."""
-    return not math.isnan(line.get("p_holm", math.nan))
+    return not math.isnan(line["p_holm"])
 
 
 def has_base(line: Line) -> bool:
     """Whether the table holds the row against the study's baseline."""
-    return not math.isnan(line.get("base_difference", math.nan))
+    return not math.isnan(line["base_difference"])
 
 
 def sure_p(line: Line) -> float:

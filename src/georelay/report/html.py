@@ -73,7 +73,7 @@ def _summary(chapters: Sequence[Chapter], seeds: Sequence[int]) -> str:
 def _findings(verdict: str, told: Sequence[tuple[str, Line]]) -> str:
     """The sentences of one verdict, each with the question that its row asks."""
     title, nothing = VERDICTS[verdict]
-    found = [f"{words(sentence(study, line))}{asked(line)}" for study, line in told if judge(line) == verdict]
+    found = [f"{words(sentence(study, line))}{asked(line, line['note'])}" for study, line in told if judge(line) == verdict]
     return titled(title, items(found, "findings") or f"<p>{nothing}</p>")
 
 

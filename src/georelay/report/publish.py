@@ -23,6 +23,7 @@ from georelay.report.tables import COLUMNS, read_table, table_path
 
 PUBLISHED = {kind: figure for kind, figure in FIGURES.items() if figure.published}
 MEASURED = "Measured "
+WORDING = ("why", "note")  # may change without a measurement
 
 
 def published_path(study: str, root: Path) -> Path:
@@ -72,16 +73,17 @@ def _plainly(text: str, names: Iterable[str]) -> str:
 def _first_note(target: Path, numbers: str) -> str | None:
     """The line that stands beside these very numbers already."""
     page = target.with_suffix(".md")
-    if not (target.is_file() and page.is_file()) or _measured(target.read_text()) != _measured(numbers):
+    if not (target.is_file() and page.is_file()) or not _same_numbers(target.read_text(), numbers):
         return None
     return next((line for line in page.read_text().splitlines() if line.startswith(MEASURED)), None)
 
 
-def _measured(text: str) -> list[dict[str, str]]:
-    """The cells of a table that other words do not change; what stands behind them says the same of each class
-    and of a gap."""
-    kept = [name for name in COLUMNS if name != "why"]
-    return [{name: line[name] for name in kept} for line in csv.DictReader(text.splitlines())]
+def _same_numbers(before: str, after: str) -> bool:
+    """Whether two tables measured the same; a column that the older one lacks says no more than the others do, as does what
+    stands behind COLUMNS: the same of each class and of a gap."""
+    old, new = (csv.DictReader(text.splitlines()) for text in (before, after))
+    kept = [name for name in COLUMNS if name not in WORDING and name in (old.fieldnames or ())]
+    return [[line[name] for name in kept] for line in old] == [[line[name] for name in kept] for line in new]
 
 
 def _note(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from georelay.report import closed
+from georelay.report.cautions import cautions
 from georelay.report.findings import Line, best, corrected, has_base, judge, study_sentences
 from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.links import link_table
@@ -22,6 +23,7 @@ from georelay.report.tables import (
     Row,
     Runs,
     class_tables,
+    effect_size,
     gap_tables,
     interval,
     p_value,
@@ -77,7 +79,7 @@ def study_section(chapter: Chapter) -> str:
         title,
         f"<p>{_about(chapter)}</p>",
         items([words(sentence) for sentence in study_sentences(chapter.lines)]),
-        titled("Rows", _rows_table(chapter), items(notes)),
+        titled("Rows", _rows_table(chapter), items([*map(escape, _cautions(chapter)), *notes])),
         _closed(chapter),
         _quality(chapter),
         _classes(chapter),
@@ -131,9 +133,9 @@ def _name(line: Line, depth: int, top: bool) -> str:
     return f'<span class="indent" style="--depth:{depth}">{arrow}{escape(line["row"])}{picked}{asked(line)}</span>'
 
 
-def asked(line: Line) -> str:
-    """Why a row was run."""
-    return f'<span class="why">{escape(line["why"])}</span>'
+def asked(line: Line, note: str = "") -> str:
+    """Why a row was run, and what else is to be said of it."""
+    return f'<span class="why">{escape("; ".join(text for text in (line["why"], note) if text))}</span>'
 
 
 def reach_of(lines: Sequence[Line]) -> float:
@@ -156,8 +158,7 @@ def _numbers(line: Line, reach: float) -> list[str]:
 
 
 def _surety(line: Line) -> list[str]:
-    effect = line["effect"]
-    return [p_value(line["p_holm"]), "–" if math.isnan(effect) else f"{effect:+.1f}".replace("-", "−")]
+    return [p_value(line["p_holm"]), effect_size(line["effect"])]
 
 
 def _base_numbers(line: Line) -> list[str]:
@@ -165,6 +166,15 @@ def _base_numbers(line: Line) -> list[str]:
         return ["–"] * len(BASE_COLUMNS)
     gap, low, high = line["base_difference"], line["base_low"], line["base_high"]
     return [points(gap, True), interval(low, high), p_value(line["base_p_holm"])]
+
+
+def _cautions(chapter: Chapter) -> list[str]:
+    """What to know before believing the table."""
+    ends = {"a parent": [(line["low"], line["high"]) for line in chapter.lines]}
+    for line in chapter.lines:
+        if line["base"] and line["base"] != line["parent"]:
+            ends.setdefault(line["base"], []).append((line["base_low"], line["base_high"]))
+    return cautions(chapter.runs, ends) if any(chapter.runs.values()) else []
 
 
 def _closed(chapter: Chapter) -> str:
