@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evidence import table_line
 from georelay.report import findings
 
 NONE = math.nan
@@ -15,9 +16,7 @@ NONE = math.nan
 def line(
     row: str = "s-new", gap: float = NONE, low: float = NONE, high: float = NONE, p: float = NONE, **more: Any
 ) -> dict[str, Any]:
-    facts = {"row": row, "parent": "s-old", "why": "to see", "n": 3, "mean": 0.5, "sd": 0.01, "note": ""}
-    numbers = {"difference": gap, "low": low, "high": high, "p": p, "p_holm": NONE, "base_difference": NONE}
-    return {**facts, **numbers, **more}
+    return table_line(row=row, parent="s-old", difference=gap, low=low, high=high, p=p, **more)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def write_report(
         limits_section(chapters, plans, seeds, root),
     ]
     head = f'<a class="skip" href="#summary">Skip to the summary</a><header><h1>{TITLE}</h1>{byline(root)}</header>'
-    body = f"{head}{_navigation(studies)}<main>{''.join(sections)}</main><footer></footer>"
+    body = f"{head}{_navigation(studies)}<main>{''.join(sections)}</main>"
     write_text(root / "results/report.html", page(TITLE, body))
 
 

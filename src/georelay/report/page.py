@@ -96,10 +96,7 @@ def figure(path: Path, description: str, caption: str) -> str:
         return f'<p class="soft">No figure: {escape(path.name)} has not been written.</p>'
     # tabindex: on narrow screens it scrolls.
     shown = picture(path.read_bytes(), description)
-    return (
-        f'<figure class="drawn" tabindex="0" role="group" aria-label="{escape(path.stem)}">{shown}'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return f'<figure class="drawn" tabindex="0">{shown}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def items(lines: Sequence[str], kind: str = "") -> str:

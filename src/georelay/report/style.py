@@ -19,8 +19,7 @@ STYLE = """
 html { scroll-padding-top: 3.5rem; }
 body { margin: 0; color: var(--ink); background: var(--paper); overflow-wrap: break-word;
   font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
-header, main, footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
-footer { padding-bottom: 3rem; }
+header, main { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
 h1 { font-size: 1.8rem; line-height: 1.25; margin: 1.5rem 0 .25rem; } h2 { font-size: 1.4rem; margin: 0 0 .5rem; }
 h3 { font-size: 1.1rem; margin: 1.75rem 0 .5rem; }
 section { padding: 1.75rem 0 1rem; } section + section { border-top: 1px solid var(--line); }
