@@ -43,11 +43,17 @@ def test_rows_stand_under_their_parents_and_the_best_is_named_once(tmp_path: Pat
 
 
 def test_quality_is_shown_as_it_was_written(tmp_path: Path) -> None:
-    assert "Boundaries" not in section(tmp_path, table_line())
-    write_text(tmp_path / "results/tables/s-quality.csv", "row,ece,macs,place\ns-low,-0.0123456,1200000,<here>\ns-new,,,\n")
+    assert "Quality" not in section(tmp_path, table_line())
+    columns = [f"{name}_{end}" for name in ("ece", "macs", "peak_mb") for end in ("n", "mean", "sd")]
+    lines = [
+        ["row", *columns],
+        ["s-low", "3", "0.0413", "0.0021", "3", "1234567", "0", "1", "512.3", ""],
+        ["<b>", "0", *[""] * 8],
+    ]
+    write_text(tmp_path / "results/tables/s-quality.csv", "\n".join(",".join(line) for line in lines) + "\n")
     text = section(tmp_path, table_line())
-    cells = '<th scope="row">s-low</th><td>−0.01235</td><td>1.2e+06</td><td>&lt;here&gt;</td>'
-    assert cells in text and '<th scope="row">s-new</th><td>–</td><td>–</td><td>–</td>' in text
+    assert '<th scope="row">s-low</th><td>0.041 ± 0.002</td><td>1,234,567</td><td>512</td>' in text
+    assert '<th scope="row">&lt;b&gt;</th><td>–</td><td>–</td><td>–</td>' in text and "peak mb" in head(text)
 
 
 def test_figures_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from georelay.sources.receipt import NAME as RECEIPT
 PARENT_COLUMNS = ["row", "n", "mIoU ± sd", "Δ", "95 % interval", "verdict", "p"]
 SURETY_COLUMNS = ["p (Holm)", "effect"]
 BASE_COLUMNS = ["Δ to baseline", "its 95 % interval", "its p (Holm)"]
+LARGE = 100  # from here on fractions of a number say nothing
 PANEL = "panel"
 PICKED = "highest mean, picked after looking"
 
@@ -189,21 +190,22 @@ def _closed(chapter: Chapter) -> str:
 
 
 def _quality(chapter: Chapter) -> str:
-    """Boundaries, calibration and cost, where `compare` has written them."""
+    """Boundaries, calibration and cost, where `compare` has written them: columns `<measure>_n`, `_mean` and `_sd`."""
     path = table_path(f"{chapter.study}-quality", chapter.root)
     if not path.is_file():
         return ""
-    head, *body = csv.reader(path.read_text().splitlines())
-    cells = [[_cell(cell) for cell in line] for line in body]
-    return titled("Boundaries, calibration and cost", table("Means over seeds", head, cells))
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    measures = [name.removesuffix("_mean") for name in lines[0] if name.endswith("_mean")] if lines else []
+    body = [[escape(line["row"]), *(_measure(line, name) for name in measures)] for line in lines]
+    head = ["row", *(name.replace("_", " ") for name in measures)]
+    return titled("Quality and cost", table("Mean ± standard deviation over seeds, in the units of the files", head, body))
 
 
-def _cell(text: str) -> str:
-    """A number with four digits, and any other text as it is."""
-    try:
-        return f"{float(text):.4g}".replace("-", "−") if text else "–"
-    except ValueError:
-        return escape(text)
+def _measure(line: Mapping[str, str], name: str) -> str:
+    """Mean and, where runs differ, standard deviation; a dash where no run tells."""
+    mean, sd = (float(line[f"{name}_{end}"] or "nan") for end in ("mean", "sd"))
+    ends = [mean, sd] if sd > 0 else [mean]
+    return "–" if math.isnan(mean) else " ± ".join(f"{end:,.0f}" if mean >= LARGE else f"{end:.3f}" for end in ends)
 
 
 def _classes(chapter: Chapter) -> str:
