@@ -102,7 +102,7 @@ details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; }
 SCRIPT = """
 "use strict";
 const numberIn = (text) => {
-  const found = text.replaceAll("\\u2212", "-").match(/[+-]?\\d+(\\.\\d+)?/);
+  const found = text.replaceAll("\\u2212", "-").replace(/,(?=\\d{3})/g, "").match(/[+-]?\\d+(\\.\\d+)?/);
   return found ? Number(found[0]) : NaN;
 };
 const byText = (a, b) => a.localeCompare(b);
