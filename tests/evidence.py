@@ -7,6 +7,7 @@ row, so that pictures and numbers look like results and every row has a known or
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from georelay.evaluate.scores import Scores, write_scores
 from georelay.files import digest, sha256_file, write_json
 from georelay.geo.raster import write_cog, write_raster
 from georelay.report.compare import compare_study
-from georelay.report.tables import read_table
+from georelay.report.tables import COLUMNS, read_table
 from georelay.sources.receipt import Receipt, Scene
 
 CLASSES = ("bare", "grass", "crop", "tree", "water", "building", "road")
@@ -209,3 +210,9 @@ def compare_rows(root: Path, rows: Sequence[dict[str, Any]], seeds: Sequence[int
     """The lines of a study `s`, compared, by row."""
     compare_study("s", rows, seeds, root, resamples=200, seed=0)
     return {line["row"]: line for line in read_table("s", root)}
+
+
+def table_line(**facts: Any) -> dict[str, Any]:
+    """A line of a study's table as the page reads it: a row without a parent, and no number that is not given."""
+    words = {"row": "s-low", "parent": "", "why": "to see", "base": "", "note": ""}
+    return dict.fromkeys(COLUMNS, math.nan) | words | {"n": 3, "mean": 0.5, "sd": 0.01} | facts

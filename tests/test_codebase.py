@@ -16,7 +16,7 @@ LAYERS = [
     {"errors"},
     {"files", "domains"},
     {"progress", "settings", "reference"},
-    {"methods.options", "download.wanted"},
+    {"methods.options", "download.wanted", "report.gallery"},
     {"geo"},
     {"datasets"},
     {"params", "codebase"},

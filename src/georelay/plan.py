@@ -20,6 +20,7 @@ from georelay.errors import UserError
 from georelay.files import digest, read_json, sha256_file, write_json
 from georelay.methods.options import METHODS
 from georelay.reading import lookup
+from georelay.report.gallery import FIGURES
 from georelay.rows import features_name, resolve_teacher, rows, teacher_row
 from georelay.settings import TASK_KEYS, Params, Row
 
@@ -40,7 +41,7 @@ ROOTS = {
     "train": ("georelay.train.run",),
     "predict": ("georelay.evaluate.predict",),
     "evaluate": ("georelay.evaluate.scores",),
-    "compare": ("georelay.report.compare", "georelay.report.figures"),
+    "compare": ("georelay.report.compare", "georelay.report.figures", *(figure.module for figure in FIGURES.values())),
     "publish": ("georelay.report.publish",),
     "report": ("georelay.report.html",),
     "track": ("georelay.track.mlflow",),

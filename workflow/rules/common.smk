@@ -7,6 +7,7 @@ from georelay.errors import UserError
 from georelay.params import load_params
 from georelay.plan import rule_digest
 from georelay.reference import reference_name
+from georelay.report.gallery import FIGURES
 
 try:
     PARAMS = load_params()

@@ -5,8 +5,22 @@ rule compare:
     input:
         scores_of,
     output:
-        multiext("results/tables/{study}", ".csv", ".md", "-quality.csv"),
-        multiext("results/figures/{study}", "-curves.png", "-panel.png"),
+        report(
+            "results/tables/{study}.csv",
+            caption="../report/table.rst",
+            category="{study}",
+            labels={"kind": "table"},
+        ),
+        multiext("results/tables/{study}", ".md", "-quality.csv"),
+        [
+            report(
+                f"results/figures/{{study}}-{kind}.png",
+                caption=f"../report/{kind}.rst",
+                category="{study}",
+                labels={"kind": figure.title},
+            )
+            for kind, figure in FIGURES.items()
+        ],
     log:
         "results/logs/compare/{study}.log",
     benchmark:
@@ -29,7 +43,11 @@ rule publish:
     input:
         plans_of_reference,
         multiext("results/tables/{study}-reference", ".csv", ".md"),
-        multiext("results/figures/{study}-reference", "-curves.png", "-panel.png"),
+        [
+            f"results/figures/{{study}}-reference-{kind}.png"
+            for kind, figure in FIGURES.items()
+            if figure.published
+        ],
     output:
         # Not the committed files themselves: those are there in a fresh clone, and must survive a job that fails.
         "results/published/{study}.json",
@@ -52,8 +70,14 @@ rule publish:
 rule report:
     input:
         expand("results/tables/{study}.csv", study=ACTIVE.studies),
+        "results/track.json",
     output:
-        "results/report.html",
+        report(
+            "results/report.html",
+            caption="../report/report.rst",
+            category="All studies",
+            labels={"kind": "report"},
+        ),
     log:
         "results/logs/report/all.log",
     benchmark:

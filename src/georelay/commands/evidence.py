@@ -54,7 +54,7 @@ def report(arguments: argparse.Namespace) -> None:
 
         studies = active_studies(params)
         bounds = {study: found for study in studies if (found := bounds_of(params, study))}
-        write_report(studies, params.active.seeds, ROOT, bounds)
+        write_report(studies, params.active.seeds, ROOT, bounds, scenes=params.compare.scenes)
 
     run_stage(Stage("report", "", compute))
 

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from georelay.evaluate.statistics import NO_SHARE, Share
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLE = "Share of the gap closed"
 COLUMNS = ("gap", "gap low", "gap high")  # the same of each class follow: `gap of <class>`, ...
 NO_GAP = "no gap"
-INK = "#0072B2"
-LINE_INCHES, FRAME_INCHES = 0.26, 0.9
-MARGIN = 100.0  # percent: how much of an interval is drawn beyond the outermost share, so that one wide one hides no other
-AIR = 6.0  # percent beside the outermost
 Bounds = tuple[str, str]  # the names of the lower and of the upper row
 Ends = tuple[float, float, float]  # share, low, high
 Shares = Mapping[str, Mapping[str, Ends]]  # by row: of mIoU under the name "", then of each class
@@ -116,23 +109,3 @@ def drawn_shares(shares: Shares) -> dict[str, Ends]:
     """What the figure shows: the shares of mIoU in percent."""
     found = {row: each[""] for row, each in shares.items() if not math.isnan(each[""][0])}
     return {row: (100 * share, 100 * low, 100 * high) for row, (share, low, high) in found.items()}
-
-
-def shares_inches(shares: Mapping[str, Ends]) -> float:
-    """The height of their band."""
-    return FRAME_INCHES + LINE_INCHES * len(shares)
-
-
-def draw_shares(axes: Axes, shares: Mapping[str, Ends], names: Sequence[str]) -> None:
-    """A dot and an interval each, filled where the interval leaves zero out, beside lines at 0 and 100 %."""
-    for at in (0, 100):
-        axes.axvline(at, color="0.35", linewidth=1.2, linestyle="--" if at else "-")
-    for place, (share, low, high) in enumerate(shares.values()):
-        axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
-        face = INK if low > 0 or high < 0 else "white"
-        axes.plot([share], [place], "o", color=INK, markerfacecolor=face, markersize=6.5, markeredgewidth=1.5)
-    axes.set_yticks(range(len(shares)), list(names))
-    axes.set_ylim(len(shares) - 0.4, -0.6)
-    middles, lows, highs = zip(*shares.values(), strict=True)
-    left, right = max(min(lows), min(middles) - MARGIN), min(max(highs), max(middles) + MARGIN)
-    axes.set_xlim(min(0, left) - AIR, max(100, right) + AIR)

@@ -1,8 +1,4 @@
-"""The curves of a study's runs over their steps: score, loss, and what became of pseudo-labels, with their spread over seeds.
-
-Matplotlib is imported inside the functions that draw, and used without pyplot: no global state, no window system. Lines
-differ in colour (Okabe and Ito's, safe for colour-blind readers) and in marker, so that they can be told apart in grey.
-"""
+"""The curves of a study's runs over their steps: score, loss, and what became of pseudo-labels, with their spread over seeds."""
 
 from __future__ import annotations
 
@@ -10,25 +6,23 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from georelay.reference import plain_name
-from georelay.report.closed import TITLE, Ends, draw_shares, shares_inches
-from georelay.report.efficiency import Curve, draw_label_curve, finish_label_axes
+from georelay.report.canvas import COLOURS, MARKERS, PLAIN, SOFT, blank_figure, finish_axes, short_name, wrapped
+from georelay.report.efficiency import Curve, draw_label_curve, finish_label_axes, label_curves
+from georelay.report.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-MARKERS = "os^DvPX*"
 BINS = 40  # a loss curve is drawn as means over this many parts of the training: single batches are noise
-DPI = 110
-CURVES_INCHES = (9.6, 3.6)
-ANSWERS_INCHES = 2.9
+BAND_INCHES, ANSWERS_INCHES = 3.1, 2.9
 MOST_CURVES = 6  # in one pair of axes; more become a line of axes each
+NAME_INCHES = 1.5  # of a name beside its curve
+APART = 0.075  # of the axes' height, between two names; of two lines twice as much
 History = Mapping[str, np.ndarray]  # the columns of a run's history.csv
 
 
@@ -74,31 +68,32 @@ def _columns(text: str) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in reader.fieldnames or ()}
 
 
-def draw_curves(
-    study: str,
-    histories: Mapping[str, Sequence[History]],
-    efficiency: Mapping[str, Curve] = {},
-    shares: Mapping[str, Ends] = {},
-) -> Figure:
-    """Shares of the gap, and scores by the share of labels, where rows have them; then each row's runs, a few at a time."""
+def draw(study: Study) -> Figure:
+    """The figure of a study."""
+    ordered = sorted(study.rows, key=lambda row: list(study.depths).index(row["experiment"]))
+    histories = {name: read_histories(name, study.seeds, study.root) for name in study.depths}
+    return draw_curves(study.name, histories, label_curves(ordered, study.seeds, study.root))
+
+
+def draw_curves(study: str, histories: Mapping[str, Sequence[History]], efficiency: Mapping[str, Curve] = {}) -> Figure:
+    """Scores by the share of labels, where rows differ in it; then each row's runs, a few at a time."""
     bands = list(_bands(study, histories))
-    tops = [shares_inches(shares)] * bool(shares) + [CURVES_INCHES[1]] * bool(efficiency)
+    tops = [BAND_INCHES] * bool(efficiency)
     heights = tops + [band.inches for band in bands]
-    figure = blank_figure(CURVES_INCHES[0], sum(heights))
+    figure = blank_figure(sum(heights))
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    if shares:
-        _draw_gap(parts[0], shares, study)
     if efficiency:
-        _draw_efficiency(parts[len(tops) - 1], efficiency, study)
+        _draw_efficiency(parts[0], efficiency, study)
     first: dict[str, Axes] = {}
     for part, band in zip(parts[len(tops) :], bands, strict=True):
         for axes, measure in zip(part.subplots(1, len(band.measures), squeeze=False)[0], band.measures, strict=True):
             _draw_measure(axes, measure, histories, band.styles)
             if first.setdefault(measure.column, axes) is not axes:
                 axes.sharey(first[measure.column])
-        _name_curves(part)
     for axes in first.values():
         axes.autoscale(axis="y")  # over all that share it: `sharey` alone takes over the first one's limits
+    for part in parts:
+        name_curves(max(part.axes, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
     return figure
 
 
@@ -109,7 +104,7 @@ def _bands(study: str, histories: Mapping[str, Sequence[History]]) -> Iterator[B
     share = -(-len(names) // max(1, -(-len(names) // MOST_CURVES)))  # 13 rows are 5, 5 and 3, not 6, 6 and 1
     for first in range(0, len(names), share) if names else [0]:
         styles = {name: _style(index, short_name(name, study)) for index, name in enumerate(names[first : first + share])}
-        yield Band(SCORES, styles, CURVES_INCHES[1])
+        yield Band(SCORES, styles, BAND_INCHES)
         answering = {name: style for name, style in styles.items() if any(_noted(histories[name], one) for one in answers)}
         if answering:
             yield Band(answers, answering, ANSWERS_INCHES)
@@ -127,51 +122,60 @@ def _draw_measure(
     for name, style in styles.items():
         if _noted(histories[name], measure):
             _draw_spread(axes, [_points_of(run, measure.column, measure.scale, measure.bins) for run in histories[name]], style)
-    _finish_axes(axes, measure.title)
-    if measure.logarithmic:
-        axes.set_yscale("log")
+    finish_axes(axes, measure.title, "step")
+    if not axes.lines:
+        axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color=SOFT)
+    if measure.logarithmic and axes.lines:
+        _scale_by_ratio(axes)
 
 
-def _draw_gap(part: SubFigure, shares: Mapping[str, Ends], study: str) -> None:
-    axes = part.subplots()
-    draw_shares(axes, shares, [short_name(name, study) for name in shares])
-    _finish_axes(axes, f"{TITLE}, mIoU on test scenes, with its 95 % interval")
-    axes.set_xlabel("percent: 0 is the lower bound, 100 the upper", fontsize=9)
+def _scale_by_ratio(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_efficiency(part: SubFigure, efficiency: Mapping[str, Curve], study: str) -> None:
     axes = part.subplots()
     for index, (name, curve) in enumerate(efficiency.items()):
         draw_label_curve(axes, curve, index - (len(efficiency) - 1) / 2, _style(index, short_name(name, study)))
-    _finish_axes(axes, "mIoU on test scenes (points) by the share of labelled tiles")
+    finish_axes(axes, "mIoU on test scenes (points) by the share of labelled tiles", "labelled training tiles")
     finish_label_axes(axes, sorted({share for curve in efficiency.values() for share in curve}))
-    _name_curves(part)
 
 
-def _name_curves(part: SubFigure) -> None:
-    """One legend below the axes of a part; it takes no width from them."""
-    signs: dict[str, Any] = {}
-    for axes in part.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            signs.setdefault(label, handle)
-    columns = min(3, max(1, len(signs)))
-    part.legend(list(signs.values()), list(signs), loc="outside lower left", ncols=columns, fontsize=9, frameon=False)
+def name_curves(axes: Axes) -> None:
+    """The sign and the name of every curve beside the axes, at the height of its end or as near as the others let it be."""
+    signs, labels = axes.get_legend_handles_labels()
+    lines = [getattr(sign, "lines", [sign])[0] for sign in signs]
+    ends = [axes.transData.transform(line.get_xydata()[-1])[1] for line in lines]
+    heights = [float(axes.transAxes.inverted().transform((0, end))[1]) for end in ends]
+    texts = [wrapped(str(label), NAME_INCHES) for label in labels]
+    room = [APART * (1 + text.count("\n")) for text in texts]
+    for line, text, height in zip(lines, texts, spread_out(heights, room), strict=True):
+        facts = {"transform": axes.transAxes, "clip_on": False, "color": line.get_color()}
+        axes.plot([1.03, 1.07], [height] * 2, markevery=[1], marker=line.get_marker(), markersize=4.5, linewidth=1.4, **facts)
+        axes.text(1.1, height, text, transform=axes.transAxes, fontsize=PLAIN, va="center", linespacing=0.9)
 
 
-def blank_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """A white sheet of so many inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+def spread_out(wanted: Sequence[float], room: Sequence[float]) -> list[float]:
+    """Middles of texts from the bottom (0) to the top (1): in the order wanted, none in another's room."""
+    order = sorted(range(len(wanted)), key=lambda place: wanted[place])
+    heights, floor, ceiling = list(wanted), 0.0, 1.0
+    for place in order:
+        heights[place] = max(heights[place], floor + room[place] / 2)
+        floor = heights[place] + room[place] / 2
+    for place in reversed(order):
+        heights[place] = min(heights[place], ceiling - room[place] / 2)
+        ceiling = heights[place] - room[place] / 2
+    return heights
 
 
 def _style(index: int, label: str) -> dict[str, Any]:
     return {"color": COLOURS[index], "marker": MARKERS[index], "label": label}
-
-
-def short_name(name: str, study: str) -> str:
-    """A row's name without the study's, which stands above the figure already."""
-    return plain_name(name).removeprefix(f"{plain_name(study)}-")
 
 
 def _points_of(run: History, column: str, scale: float, bins: int | None) -> dict[float, float]:
@@ -197,14 +201,3 @@ def _draw_spread(axes: Axes, runs: Sequence[Mapping[float, float]], style: Mappi
     sd = np.array([value.std(ddof=1) if value.size > 1 else 0.0 for value in values])
     axes.fill_between(steps, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0)
     axes.plot(steps, mean, markersize=4.5, linewidth=1.4, markevery=max(1, len(steps) // 8), **style)
-
-
-def _finish_axes(axes: Axes, label: str) -> None:
-    axes.set_title(label, fontsize=10, loc="left")
-    axes.set_xlabel("step", fontsize=9)
-    axes.tick_params(labelsize=9)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if not axes.lines:
-        axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color="0.4")

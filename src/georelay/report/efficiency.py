@@ -63,4 +63,3 @@ def finish_label_axes(axes: Axes, shares: Sequence[float]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(list(shares), [f"{share:g} %" for share in shares])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labelled training tiles", fontsize=9)

@@ -1,4 +1,4 @@
-"""The pictures of a map panel as arrays: image, truth, and each row's prediction and errors, for fixed test scenes.
+"""The pictures of a map panel as arrays: image, truth, and each row's prediction, errors and entropy, for fixed test scenes.
 
 Scenes are the first test scenes by name, seen through a window in their middle, so that every row and every later run
 shows the same ground. A row's maps are those of its lowest seed.
@@ -6,6 +6,7 @@ shows the same ground. A row's maps are those of its lowest seed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from georelay.evaluate.tested import only_tested, tested_scenes
 from georelay.files import read_json
 from georelay.geo.grid import Grid
 from georelay.geo.palette import colourise
-from georelay.geo.raster import open_grid, read_window
+from georelay.geo.raster import metres_per_unit, open_grid, read_window
 from georelay.report.tables import Row, families, read_runs
 from georelay.sources.receipt import Receipt, Scene
 
@@ -28,19 +29,25 @@ STRETCH = (2, 98)  # percentiles that become black and white
 DARKEST = 0.35  # brightness that the median is lifted to at least: clouds would leave the ground black
 TRUE_COLOUR = ("red", "green", "blue")
 FALSE_COLOUR = ("nir", "red", "green", "blue")  # longest wavelength in red, as colour-infrared film has it
-WRONG = (214, 39, 40)
-RIGHT_FROM, RIGHT_TO = 150, 235  # greys of right pixels: the ground shows through, the red stands out
+WRONG = (190, 0, 20)  # as dark as a grey of 60
+RIGHT_FROM, RIGHT_TO = 170, 240  # greys of right pixels: the ground shows through, the red stands out, in grey as well
 GREY_BLOCK, GREY_STEP = 4, 12  # coarse in space and tone: grain would hide the errors and triple the file
+SURE, UNSURE = (250, 250, 250), (84, 39, 136)  # colours of entropy 0 and of the largest possible
+ENTROPY_STEPS = 16  # tones between them
+ENTROPY_SCALE, ENTROPY_NODATA = 254, 255  # how maps of it are stored
+WKT_NAME = re.compile(r'^\w+\["([^"]+)"')
+Box = tuple[int, int, int, int]  # row, column, height, width
 
 
 @dataclass(frozen=True)
 class RowMap:
-    """What one row made of one scene; arrays are RGB pictures, None where there is no map."""
+    """What one row made of one scene; arrays are RGB pictures, None where there is no such map."""
 
     row: str
-    prediction: np.ndarray | None
-    errors: np.ndarray | None
-    miou: float | None  # of the whole scene
+    prediction: np.ndarray | None = None
+    errors: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    miou: float | None = None  # of the whole scene
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class PanelScene:
     """One test scene as pictures."""
 
     name: str
+    place: str  # where on the ground, in words
     gsd: float | None  # metres; None where the raster has no CRS
     images: Mapping[str, np.ndarray]  # by modality: what any row sees
     truth: np.ndarray
@@ -62,6 +70,19 @@ class Panel:
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     seed_of: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The part of a test scene that is shown."""
+
+    scene: str
+    box: Box
+    truth: np.ndarray
+    plan: Mapping[str, Any]
+
+    def coloured(self, labels: np.ndarray) -> np.ndarray:
+        return colourise(labels, self.plan["colours"], self.plan["ignore"])
 
 
 def read_panel(rows: Sequence[Row], seeds: Sequence[int], root: Path, scenes: int) -> Panel | None:
@@ -93,58 +114,65 @@ def _scene(
 ) -> PanelScene:
     raw = root / plan["source"]["folder"]
     grid = open_grid(raw / scene.label)
-    window = middle(grid)
+    box = middle(grid)
     images = {}
     for modality, facts in receipt.modalities.items():
         if any(modality in names for names in inputs.values()):
-            bands = read_window(raw / scene.images[modality], *window)
+            bands = read_window(raw / scene.images[modality], *box)
             images[modality] = picture(bands, receipt.bands(modality, scene.domain), facts["nodata"])
-    truth = only_tested(read_window(raw / scene.label, *window)[0], plan, scene.name, *window[:2])
-    maps = (
-        _row_map(
-            name,
-            _map_path(root, name, seeds[name], scene.name),
-            window,
-            images[inputs[name][0]],
-            truth,
-            plan,
-            scores[name],
-            scene.name,
-        )
-        for name in scores
-    )
-    gsd = grid.gsd if grid.crs else None
-    return PanelScene(scene.name, gsd, images, colourise(truth, plan["colours"], plan["ignore"]), tuple(maps))
+    ground = _Ground(scene.name, box, only_tested(read_window(raw / scene.label, *box)[0], plan, scene.name, *box[:2]), plan)
+    folders = {name: root / "results/maps" / name / f"seed{seeds[name]}" for name in scores}
+    maps = tuple(_row_map(name, folders[name], ground, images[inputs[name][0]], scores[name]) for name in scores)
+    place, gsd = place_of(grid, box)
+    return PanelScene(scene.name, place, gsd, images, ground.coloured(ground.truth), maps)
 
 
-def middle(grid: Grid) -> tuple[int, int, int, int]:
+def place_of(grid: Grid, box: Box) -> tuple[str, float | None]:
+    """Where a window lies, in words, and the metres of its pixels, if the raster says."""
+    row, column, height, width = box
+    size = f"{width} × {height} pixels"
+    if grid.crs is None:
+        return f"no CRS, {size}", None
+    x, y = grid.point(row + height / 2, column + width / 2)
+    east, north = metres_per_unit(grid.crs, y)
+    gsd = grid.gsd * east
+    where = f"{x:.4f}° E, {y:.4f}° N" if east != north else f"{x:.0f} E, {y:.0f} N"
+    named = WKT_NAME.match(grid.crs)
+    return f"{named[1] if named else grid.crs}, centre {where}, {size} of {gsd:.3g} m", gsd
+
+
+def middle(grid: Grid) -> Box:
     """Row, column, height and width of the window that pictures show."""
     height, width = min(WINDOW, grid.height), min(WINDOW, grid.width)
     return (grid.height - height) // 2, (grid.width - width) // 2, height, width
 
 
-def _map_path(root: Path, name: str, seed: int, scene: str) -> Path:
-    return root / "results/maps" / name / f"seed{seed}" / f"{scene}.tif"
-
-
-def _row_map(
-    name: str,
-    path: Path,
-    window: tuple[int, int, int, int],
-    image: np.ndarray,
-    truth: np.ndarray,
-    plan: Mapping[str, Any],
-    scores: Scores,
-    scene: str,
-) -> RowMap:
-    if scene not in scores.scenes or scores.classes != tuple(plan["classes"]) or not path.is_file():
-        return RowMap(name, None, None, None)
-    guess = read_window(path, *window)[0]
+def _row_map(name: str, folder: Path, ground: _Ground, image: np.ndarray, scores: Scores) -> RowMap:
+    path, plan = folder / f"{ground.scene}.tif", ground.plan
+    if ground.scene not in scores.scenes or scores.classes != tuple(plan["classes"]) or not path.is_file():
+        return RowMap(name)
+    guess = read_window(path, *ground.box)[0]
     aside = [place for place, name in enumerate(scores.classes) if name in scores.unscored]
-    counted = np.where(np.isin(truth, aside), plan["ignore"], truth)
+    counted = np.where(np.isin(ground.truth, aside), plan["ignore"], ground.truth)
     errors = error_picture(image, counted, guess, plan["ignore"])
-    score = float(mean_iou(scores.confusions[scores.scenes.index(scene)]))
-    return RowMap(name, colourise(guess, plan["colours"], plan["ignore"]), errors, score)
+    score = float(mean_iou(scores.confusions[scores.scenes.index(ground.scene)]))
+    return RowMap(name, ground.coloured(guess), errors, _entropy(folder, ground), score)
+
+
+def _entropy(folder: Path, ground: _Ground) -> np.ndarray | None:
+    """The picture of a scene's entropy, where a map of it was kept."""
+    listing = folder / "maps.json"
+    scenes = read_json(listing)["scenes"] if listing.is_file() else {}
+    kept = scenes.get(ground.scene, {}).get("entropy")
+    path = folder / kept["file"] if kept else None
+    return entropy_picture(read_window(path, *ground.box)[0]) if path and path.is_file() else None
+
+
+def entropy_picture(values: np.ndarray) -> np.ndarray:
+    """Stored entropy in tones from sure to unsure; black where there is none."""
+    share = np.round(values / ENTROPY_SCALE * (ENTROPY_STEPS - 1)) / (ENTROPY_STEPS - 1)
+    result = np.array(SURE) + share[..., None] * (np.array(UNSURE) - np.array(SURE))
+    return np.where((values == ENTROPY_NODATA)[..., None], 0, result).round().astype(np.uint8)
 
 
 def picture(bands: np.ndarray, names: Sequence[str], nodata: float | None) -> np.ndarray:

@@ -17,13 +17,12 @@ from typing import Any
 from georelay.errors import UserError
 from georelay.files import read_json, replacing, sha256_file, write_json, write_text
 from georelay.reference import plain_name, reference_name
-from georelay.report.figures import figure_path
+from georelay.report.gallery import FIGURES, Figure, figure_path
 from georelay.report.provenance import machine, read_checkout, run_times, today
 from georelay.report.quality import TITLE
 from georelay.report.tables import COLUMNS, read_table, table_path
 
-FIGURES = {"curves": "learning curves", "panel": "maps of test scenes"}
-FIGURES_TITLE = "## Figures"
+PUBLISHED = {kind: figure for kind, figure in FIGURES.items() if figure.published}
 MEASURED = "Measured "
 WORDING = ("why", "note")  # may change without a measurement
 
@@ -41,7 +40,7 @@ def marker_path(study: str, root: Path) -> Path:
 def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: Path) -> None:
     """Write results/reference/<study>.csv, .md and figures from the evidence of the named reference rows."""
     table, target = table_path(reference_name(study), root), published_path(study, root)
-    figures = {target.with_name(f"{study}-{kind}.png"): figure_path(reference_name(study), kind, root) for kind in FIGURES}
+    figures = {target.with_name(f"{study}-{kind}.png"): figure_path(reference_name(study), kind, root) for kind in PUBLISHED}
     for path in (table, table.with_suffix(".md"), *figures.values()):
         if not path.is_file():
             raise UserError("file is missing", path, f"`georelay compare {reference_name(study)}` writes it")
@@ -50,9 +49,9 @@ def publish_study(study: str, names: Sequence[str], seeds: Sequence[int], root: 
     known = {reference_name(study), *names, *(line["parent"] for line in lines if line["parent"])}
     numbers, page = (_plainly(path.read_text(), known) for path in (table, table.with_suffix(".md")))
     note = _first_note(target, numbers, page) or _note(names, seeds, root)
-    for copy, figure in figures.items():
+    for copy, drawn in figures.items():
         with replacing(copy) as temporary:
-            shutil.copyfile(figure, temporary)
+            shutil.copyfile(drawn, temporary)
     write_text(target.with_suffix(".md"), _with_note(page, note, study))
     write_text(target, numbers)  # last: a note is kept only beside the numbers that it speaks of
     made = (target, target.with_suffix(".md"), *figures)
@@ -84,7 +83,7 @@ def _first_note(target: Path, numbers: str, page: str) -> str | None:
 
 def _costs(page: str) -> str:
     """What a page says of the machine's time: it belongs to the day and the machine of the note."""
-    return page.partition(f"## {TITLE}")[2].partition(FIGURES_TITLE)[0].strip()
+    return page.partition(f"## {TITLE}\n")[2].partition("\n## ")[0].strip()
 
 
 def _same_numbers(before: str, after: str) -> bool:
@@ -112,5 +111,9 @@ def _computer(names: Sequence[str], seeds: Sequence[int], root: Path) -> str:
 
 def _with_note(page: str, note: str, study: str) -> str:
     title, _, rest = page.partition("\n\n")
-    pictures = "\n\n".join(f"![{study}: {text}]({study}-{kind}.png)" for kind, text in FIGURES.items())
-    return f"{title}\n\n{note}\n\n{rest}\n{FIGURES_TITLE}\n\n{pictures}\n"
+    pictures = "\n\n".join(_picture(study, kind, figure) for kind, figure in PUBLISHED.items())
+    return f"{title}\n\n{note}\n\n{rest}\n{pictures}\n"
+
+
+def _picture(study: str, kind: str, figure: Figure) -> str:
+    return f"## {figure.title}\n\n![{figure.alt.format(study=study)}]({study}-{kind}.png)\n\n{figure.caption}"

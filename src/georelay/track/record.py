@@ -17,7 +17,7 @@ from typing import Any
 import georelay
 from georelay.evaluate.scores import scores_path
 from georelay.files import digest, read_json, sha256_file
-from georelay.report.figures import figure_path
+from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.provenance import Checkout
 from georelay.report.tables import Row, read_table, table_path
 
@@ -83,13 +83,13 @@ def seed_record(row: Row, seed: int, root: Path, checkout: Checkout) -> Record |
 def row_record(row: Row, children: Sequence[Record], root: Path, checkout: Checkout) -> Record:
     """The record of a row: what its seeds have in common, and its line of the study's table."""
     study = row["study"]
-    table, curves, panel = table_path(study, root), figure_path(study, "curves", root), figure_path(study, "panel", root)
+    table, figures = table_path(study, root), [figure_path(study, kind, root) for kind in FIGURES]
     lines = read_table(study, root) if table.is_file() else []
     line = next((line for line in lines if line["row"] == row["experiment"]), {})
     numbers = {name: line[column] for column, name in PARENT_METRICS.items() if column in line and not math.isnan(line[column])}
     common = dict(set.intersection(*(set(child.params.items()) for child in children)))
     plan_tags = {key: value for key, value in children[0].tags.items() if key in ("plan.sha256", "tiles.sha256")}
-    files = [path for path in (table, table.with_suffix(".md"), curves, panel) if path.is_file()]
+    files = [path for path in (table, table.with_suffix(".md"), *figures) if path.is_file()]
     seeds = sorted(child.digest for child in children)
     return Record(
         key=row["experiment"],
