@@ -10,6 +10,7 @@ import pytest
 
 from evidence import Project, finish_study, row
 from georelay.report.figures import draw_study
+from georelay.report.gallery import FIGURES
 from georelay.report.html import write_report
 from georelay.report.page import interval_picture, verdict
 from georelay.report.tables import compare_study
@@ -82,7 +83,7 @@ def test_tables_can_be_reached_and_read_aloud(text: str) -> None:
     assert scrolling and all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in scrolling)
     assert all(scope in ("col", "row") for scope in page.all("th", "scope"))
     assert len(page.all("th", "scope")) == sum(tag == "th" for tag, _ in page.tags)
-    assert all(len(alt) > 20 for alt in page.all("img", "alt")) and len(page.all("img", "alt")) == 2
+    assert all(len(alt) > 20 for alt in page.all("img", "alt")) and len(page.all("img", "alt")) == len(FIGURES)
 
 
 def test_differences_of_classes_are_those_of_the_table(text: str) -> None:
