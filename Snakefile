@@ -14,6 +14,9 @@ min_version("9.15")
 container: "docker://python:3.11-slim"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/runs.smk"

@@ -1,4 +1,4 @@
-"""The share of the gap closed: in the table, in the CSV, in the page and above the curves, and why it is not there."""
+"""The share of the gap closed: in the table, in the CSV and in the page, and why it is not there."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from evidence import Project, finish_study, row
 from georelay.evaluate.scores import Scores, write_scores
 from georelay.report import closed
 from georelay.report.compare import compare_study
-from georelay.report.curves import draw_curves
 from georelay.report.figures import draw_study
 from georelay.report.html import write_report
 from georelay.report.publish import publish_study
@@ -138,36 +136,6 @@ def test_no_gap_in_miou_is_told_and_not_drawn(root: Path) -> None:
     assert "| s-half | no gap |  | no gap | no gap |" in text
     shares = closed.read_shares(read_table("s", root))
     assert list(shares) == ["s-half", "s-worse"] and closed.drawn_shares(shares) == {}
-
-
-def test_dots_and_intervals_stand_at_their_numbers() -> None:
-    shares = {"s-a": (50.0, 30.0, 80.0), "s-b": (-10.0, -40.0, 500.0)}
-    figure = draw_curves("s", {"s-a": []}, {}, shares)
-    axes = figure.axes[0]
-    zero, whole, *marks = axes.lines
-    assert (zero.get_xdata()[0], whole.get_xdata()[0]) == (0, 100)
-    assert [list(line.get_xdata()) for line in marks] == [[30, 80], [50], [-40, 500], [-10]]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
-    assert [marks[1].get_markerfacecolor(), marks[3].get_markerfacecolor()] == [closed.INK, "white"]
-    left, right = axes.get_xlim()
-    assert left < -40 and 100 < right < 200  # one wide interval does not push the others together
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # in the order of the table, from above
-
-
-def test_the_figure_grows_by_the_band_and_stays_the_same_to_the_byte(tmp_path: Path) -> None:
-    project = Project(tmp_path, size=64, scenes=4)
-    rows = finish_study(project, "sky", {"sky-lower": 0.6, "sky-half": 0.3, "sky-upper": 0.1}, seeds=[0, 1, 2])
-    target = project.root / "results/figures/sky-curves.png"
-
-    def drawn(bounds: closed.Bounds | None) -> bytes:
-        compare_study("sky", rows, [0, 1, 2], tmp_path, resamples=100, seed=0, bounds=bounds)
-        draw_study("sky", rows, [0, 1, 2], tmp_path, scenes=1)
-        return target.read_bytes()
-
-    without, low = drawn(None), Image.open(target).size
-    with_gap, high = drawn(("sky-lower", "sky-upper")), Image.open(target).size
-    assert low[0] == high[0] and high[1] > low[1] + 100 and drawn(("sky-lower", "sky-upper")) == with_gap
-    assert drawn(("sky-lower", "sky-absent")) == without
 
 
 def test_published_bounds_have_plain_names(tmp_path: Path) -> None:

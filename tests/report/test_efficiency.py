@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from evidence import Project, finish_study, row
+from georelay.report.curves import draw_curves
 from georelay.report.efficiency import label_curves, percent
-from georelay.report.figures import draw_study
 
 SHARES: dict[str, Any] = {"1": "1%", "5": "5%", "all": None}
 
@@ -51,11 +51,12 @@ def test_a_share_without_runs_is_left_out(project: Project) -> None:
     assert list(label_curves([*rows(project), missing], [0, 1], project.root)["clouds-student"]) == [1, 5, 100]
 
 
-def test_curves_stand_above_the_learning_curves(project: Project) -> None:
+def test_curves_stand_above_the_learning_curves_at_their_numbers(project: Project) -> None:
     made = rows(project)
-    target = project.root / "results/figures/clouds-curves.png"
-    draw_study("clouds", made, [0, 1], project.root, scenes=1)
-    with_shares = Image.open(target).size
-    draw_study("clouds", [fact | {"labels": 32} for fact in made], [0, 1], project.root, scenes=1)
-    without = Image.open(target).size
-    assert with_shares[0] == without[0] and with_shares[1] > 1.4 * without[1]
+    curves = label_curves(made, [0, 1], project.root)
+    with_shares, without = (draw_curves("clouds", {"clouds-student-1": []}, found) for found in (curves, {}))
+    assert len(with_shares.axes) == len(without.axes) + 1
+    student = with_shares.axes[0].lines[0]
+    assert student.get_ydata().tolist() == pytest.approx([np.mean(scores) for scores in curves["clouds-student"].values()])
+    assert student.get_xdata().tolist() == pytest.approx([1, 5, 100], rel=0.03)
+    assert [text.get_text() for text in with_shares.axes[0].texts] == ["student", "method"]

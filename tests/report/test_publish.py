@@ -15,6 +15,7 @@ from georelay.errors import UserError
 from georelay.files import read_json, write_json
 from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
+from georelay.report.gallery import FIGURES
 from georelay.report.publish import publish_study
 
 SEEDS = [0, 1]
@@ -65,7 +66,7 @@ def lines(path: Path) -> list[dict[str, str]]:
 
 def test_the_numbers_are_those_of_the_table_under_plain_names(project: Project) -> None:
     finish(project)
-    assert list(publish(project)) == ["sky-curves.png", "sky-panel.png", "sky.csv", "sky.md"]
+    assert list(publish(project)) == ["sky-curves.png", "sky-forest.png", "sky-panel.png", "sky.csv", "sky.md"]
     ours, table = (lines(project.root / "results" / name) for name in ("reference/sky.csv", "tables/sky-reference.csv"))
     assert [(line["row"], line["parent"]) for line in ours] == [("sky-student", ""), ("sky-method", "sky-student")]
     assert [line["base"] for line in ours] == ["", "sky-student"]
@@ -80,8 +81,11 @@ def test_the_page_says_where_the_numbers_are_from_and_shows_the_figures(project:
     assert text.startswith("# Study sky\n\nMeasured 2023-11-14 on ") and "-reference" not in text
     pattern = r"Measured \S+ on .+, \d+ cores; Python 3\.11\.7, torch 2\.13\.0; 2 seeds a row, 200 steps; commit unknown\."
     assert re.fullmatch(pattern, measured(files))
-    assert "![sky: learning curves](sky-curves.png)" in text and "## IoU per class" in text
-    for kind in ("curves", "panel"):
+    assert "## IoU per class" in text
+    for kind in ("forest", "curves", "panel"):
+        shown = FIGURES[kind]
+        alt = shown.alt.format(study="sky")
+        assert f"## {shown.title}\n\n![{alt}](sky-{kind}.png)\n\n{shown.caption}\n" in text
         assert files[f"sky-{kind}.png"] == (project.root / f"results/figures/sky-reference-{kind}.png").read_bytes()
 
 

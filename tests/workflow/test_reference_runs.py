@@ -43,7 +43,7 @@ def committed(checkout: Checkout) -> dict[str, bytes]:
 
 def test_the_published_files_are_there_small_and_not_ignored(published: Checkout) -> None:
     files = committed(published)
-    assert set(files) == {"clouds.csv", "clouds.md", "clouds-curves.png", "clouds-panel.png"}
+    assert set(files) == {"clouds.csv", "clouds.md", "clouds-forest.png", "clouds-curves.png", "clouds-panel.png"}
     assert max(map(len, files.values())) < 400_000
     assert files["clouds.csv"].decode().splitlines()[1].startswith(f"{ROW},,") and b"2 seeds a row" in files["clouds.md"]
     assert TABLE in published.run("git", "status", "--porcelain", "--untracked-files=all")

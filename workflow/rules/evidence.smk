@@ -9,7 +9,7 @@ rule compare:
             "results/tables/{study}.csv",
             caption="../report/table.rst",
             category="{study}",
-            labels={"kind": "table"},
+            labels={"study": "{study}", "figure": "Table"},
         ),
         multiext("results/tables/{study}", ".md", "-quality.csv"),
         [
@@ -17,7 +17,7 @@ rule compare:
                 f"results/figures/{{study}}-{kind}.png",
                 caption=f"../report/{kind}.rst",
                 category="{study}",
-                labels={"kind": figure.title},
+                labels={"study": "{study}", "figure": figure.title},
             )
             for kind, figure in FIGURES.items()
         ],
@@ -76,7 +76,7 @@ rule report:
             "results/report.html",
             caption="../report/report.rst",
             category="All studies",
-            labels={"kind": "report"},
+            labels={"study": "all", "figure": "The report"},
         ),
     log:
         "results/logs/report/all.log",

@@ -70,7 +70,7 @@ def _draw_class(axes: Axes, name: str, rows: Mapping[str, np.ndarray], study: St
             draw_interval(axes, place, ends_of(there[row]), _sign(study, row, name))
     first = next(iter(study.depths))
     if first in there:
-        axes.axvline(float(there[first].mean()), color="0.4", linewidth=0.9, linestyle="--", zorder=0)
+        axes.axvline(float(there[first].mean()), color="0.4", linewidth=0.9, linestyle="--", zorder=0.9)
     _set_span(axes)
     width = axes.get_position().width * WIDTH
     weight = "bold" if name == WHOLE else "normal"

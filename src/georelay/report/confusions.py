@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELL, LARGEST_CELL = 0.33, 0.5  # inches: room for three digits, and what looks well
-MOST = 9  # matrices
 MOST_A_LINE = 3
 LABEL_LETTERS = 14  # of a class on one line
 HEAD, GAP = 0.42, 0.15  # inches above a matrix, and beside it
@@ -25,7 +24,7 @@ DARK = 55.0  # percent from which a cell's number is white
 
 def draw(study: Study) -> Figure:
     """The figure of a study."""
-    matrices = [matrix_of(name, study.runs[name]) for name in study.short[:MOST]]
+    matrices = [matrix_of(name, study.runs[name]) for name in study.short]
     if not matrices:
         return note_figure("no row of this study has been evaluated yet")
     label = 0.12 + LETTER * SMALL * max(len(line) for each in matrices for name in each.guesses for line in name.split("\n"))

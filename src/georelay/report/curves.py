@@ -22,7 +22,7 @@ BINS = 40  # a loss curve is drawn as means over this many parts of the training
 BAND_INCHES, ANSWERS_INCHES = 3.1, 2.9
 MOST_CURVES = 6  # in one pair of axes; more become a line of axes each
 NAME_INCHES = 1.5  # of a name beside its curve
-APART = 0.075  # of the axes' height, between two names; of two lines twice as much
+APART = 0.08  # of the axes' height, between two names; of two lines twice as much
 History = Mapping[str, np.ndarray]  # the columns of a run's history.csv
 
 
@@ -158,7 +158,7 @@ def name_curves(axes: Axes) -> None:
     for line, text, height in zip(lines, texts, spread_out(heights, room), strict=True):
         facts = {"transform": axes.transAxes, "clip_on": False, "color": line.get_color()}
         axes.plot([1.03, 1.07], [height] * 2, markevery=[1], marker=line.get_marker(), markersize=4.5, linewidth=1.4, **facts)
-        axes.text(1.1, height, text, transform=axes.transAxes, fontsize=PLAIN, va="center", linespacing=0.9)
+        axes.text(1.1, height, text, transform=axes.transAxes, fontsize=PLAIN, va="center", linespacing=1.0)
 
 
 def spread_out(wanted: Sequence[float], room: Sequence[float]) -> list[float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from georelay.report import closed
-from georelay.report.canvas import PLAIN, SOFT, WIDTH, blank_figure, note_figure, short_name, wrapped
+from georelay.report.canvas import PLAIN, SMALL, SOFT, WIDTH, blank_figure, note_figure, short_name, wrapped
 from georelay.report.study import Study
 from georelay.report.tables import spread
 from georelay.report.tree import block_axes, block_inches, draw_interval, draw_key, sign_of
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCORES = 1.55  # inches of the column of means
+SCORES = 1.3  # inches of the column of means
 KEY = 0.28
-REACH = 4.0  # an interval is drawn up to so many usual half-widths beyond the outermost dots: one wide one hides no other
+REACH = 2.0  # an interval is drawn up to so many usual half-widths beyond the outermost dots: one wide one hides no other
+FAR = 1.0  # a dot farther from the tenth and ninetieth of a hundred than they are from each other is told as a number
 AIR = 0.05  # of the width, beside the outermost
 Ends = tuple[float, float, float]  # mean, low, high
 
@@ -57,7 +59,7 @@ def panels_of(study: Study) -> Iterator[Panel]:
     if any(lines[name]["parent"] != first for name in base):
         yield Panel(f"difference to {short_name(first, study.name)}", "points of mIoU", base)
     if shares := closed.drawn_shares(closed.read_shares(list(lines.values()))):
-        yield Panel("share of the gap closed", "percent, 100 is the upper bound", shares, (0.0, 100.0))
+        yield Panel("share of the gap closed", "percent of the gap", shares, (0.0, 100.0))
 
 
 def _ends(lines: Mapping[str, Mapping[str, Any]], columns: tuple[str, str, str]) -> dict[str, Ends]:
@@ -70,29 +72,48 @@ def draw_panel(axes: Axes, panel: Panel, rows: list[str]) -> None:
     """A dot and an interval each, beside the lines they are read against."""
     for guide in panel.guides:
         axes.axvline(guide, color="0.25", linewidth=1.0, linestyle="--" if guide else "-")
-    left, right = limits(panel)
-    for name, (mean, low, high) in panel.ends.items():
-        place, sign = rows.index(name), sign_of(low, high)
-        draw_interval(axes, place, (mean, max(low, left), min(high, right)), sign)
-        for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
-            if beyond:
-                axes.plot([end], [place], marker, color=sign["color"], markersize=5, clip_on=False)
-    axes.set_xlim(left, right)
+    edges = limits(panel)
+    for name, ends in panel.ends.items():
+        _draw_ends(axes, rows.index(name), ends, edges)
+    axes.set_xlim(edges)
     axes.set_xlabel(panel.label, fontsize=PLAIN)
     title = wrapped(panel.title, axes.get_position().width * WIDTH, PLAIN)
     axes.set_title(title, fontsize=PLAIN, loc="left", linespacing=0.95)
 
 
+def _draw_ends(axes: Axes, place: int, ends: Ends, edges: tuple[float, float]) -> None:
+    """A dot on its interval; what goes on beyond the edges ends in an arrow, and a dot that is there is told as a number."""
+    (mean, low, high), (left, right), sign = ends, edges, sign_of(*ends[1:])
+    if left <= mean <= right:
+        draw_interval(axes, place, (mean, max(low, left), min(high, right)), sign)
+    else:
+        side, align = (left, "left") if mean < left else (right, "right")
+        axes.annotate(
+            f"{mean:+.1f}".replace("-", "−"),
+            (side, place),
+            (8 if align == "left" else -8, 0),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            fontsize=SMALL,
+            color=sign["color"],
+        )
+    for end, marker, beyond in ((left, "<", low < left), (right, ">", high > right)):
+        if beyond:
+            axes.plot([end], [place], marker, color=sign["color"], markersize=5, clip_on=False)
+
+
 def limits(panel: Panel) -> tuple[float, float]:
-    """From where to where a panel goes: all dots and lines, and intervals up to a multiple of the usual width."""
+    """From where to where a panel goes: all lines and dots but single far ones, intervals up to a multiple of the usual width."""
     if not panel.ends:
         return -1.0, 1.0
-    means, lows, highs = zip(*panel.ends.values(), strict=True)
-    reach = REACH * median(abs(high - low) / 2 for _, low, high in panel.ends.values())
-    left = min(*panel.guides, max(min(lows), min(means) - reach), *means)
-    right = max(*panel.guides, min(max(highs), max(means) + reach), *means)
+    means, lows, highs = (np.array(values) for values in zip(*panel.ends.values(), strict=True))
+    tenth, last = np.quantile(means, (0.1, 0.9))
+    usual = REACH * float(np.median(highs - lows) / 2)
+    left = min(*panel.guides, max(lows.min(), max(means.min(), tenth - FAR * (last - tenth)) - usual), 0.0)
+    right = max(*panel.guides, min(highs.max(), min(means.max(), last + FAR * (last - tenth)) + usual), 0.0)
     air = AIR * (right - left) or 1.0
-    return left - air, right + air
+    return float(left - air), float(right + air)
 
 
 def _draw_scores(axes: Axes, study: Study) -> None:

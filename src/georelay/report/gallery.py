@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-    from georelay.report.study import Study
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Figure:
     module: str
     published: bool = False
 
-    def draw(self, study: Study) -> Drawing:
-        """The figure of a study; one that says what is missing where there is nothing to show."""
+    def draw(self, study: Any) -> Drawing:
+        """The figure of a `Study`, whose module is not light; one that says what is missing where there is nothing to see."""
         drawing: Drawing = import_module(self.module).draw(study)
         return drawing
 
@@ -41,13 +39,13 @@ def figure_path(study: str, kind: str, root: Path) -> Path:
 
 FIGURES: Mapping[str, Figure] = {
     "forest": Figure(
-        title="What each row is worth",
+        title="Differences with their intervals",
         caption=(
             "Rows stand under their parents. A dot is the mean of the paired differences in mIoU, the bar its 95 % interval; "
-            "filled and in colour where the interval leaves zero out, open and grey where it does not; an arrow ends a bar that "
-            "goes on. Where rows have other parents than the study's first row, the difference to that one stands beside it; "
-            "where the study names two bounds, so does the share of the gap between them. On the right, mean and standard "
-            "deviation of mIoU over n seeds, in points."
+            "filled and in colour where the interval leaves zero out, open and grey where it does not. An arrow ends a bar that "
+            "goes on, a number stands for a dot far outside. Where rows have other parents than the study's first row, the "
+            "difference to that one stands beside it; where the study names two bounds, so does the share of the gap between "
+            "them. On the right, mean and standard deviation of mIoU over n seeds, in points."
         ),
         alt="Forest plot of study {study}: each row's mIoU minus its parent's with the 95 % interval; mean and spread beside it",
         module="georelay.report.forest",
@@ -77,7 +75,7 @@ FIGURES: Mapping[str, Figure] = {
         module="georelay.report.classes",
     ),
     "confusion": Figure(
-        title="What is taken for what",
+        title="Confusion",
         caption=(
             "Confusion of the short comparison's rows on all test scenes and seeds together. Each line is a true class and says "
             "in percent what its pixels were predicted as, rounded: the diagonal is the recall. Empty lines are classes without "
@@ -87,7 +85,7 @@ FIGURES: Mapping[str, Figure] = {
         module="georelay.report.confusions",
     ),
     "reliability": Figure(
-        title="Are probabilities to be trusted?",
+        title="Reliability",
         caption=(
             "Share of right pixels among those of about the same predicted probability: on the diagonal where the probability "
             "can be taken at its word, below it where the student is too sure. The line is all seeds together, thin lines are "
@@ -98,12 +96,12 @@ FIGURES: Mapping[str, Figure] = {
         module="georelay.report.reliability",
     ),
     "features": Figure(
-        title="What students see",
+        title="Features",
         caption=(
             "First two principal components of what the last convolution of each student reads, at the same pixels of test "
             "tiles, as many of each class; for a teacher with stored features, of its last map. Each panel has components of "
-            "its own, scaled to unit variance of the first. A picture to look at, not a measurement: two dimensions hold the "
-            "share of variance that stands above each panel."
+            "its own, in units of the first one's spread; above it stands the share of variance that the two hold. At most "
+            "nine rows, each with its lowest seed. A picture to look at, not a measurement."
         ),
         alt="Scatter plots of two principal components of features of study {study}, coloured by true class, one for each row",
         module="georelay.report.features",

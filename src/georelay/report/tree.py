@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINE, HEAD, FOOT = 0.29, 0.34, 0.42  # inches: of a row, and of what stands above and below a block of rows
+LINE, HEAD, FOOT = 0.31, 0.36, 0.42  # inches: of a row, and of what stands above and below a block of rows
 INDENT = 0.17  # inches to the right of the parent
 WIDEST = 2.9  # inches of names; longer ones are broken
 GAP, EDGE = 0.16, 0.12  # inches between axes and beside them
@@ -93,7 +93,8 @@ def _draw_names(axes: Axes, study: Study, width: float) -> None:
     axes.axis("off")
     for place, (name, depth) in enumerate(study.depths.items()):
         text = wrapped(short_name(name, study.name), width - INDENT * depth)
-        axes.text(INDENT * depth, place, text, fontsize=PLAIN, va="center", linespacing=0.9)
+        size = SMALL if "\n" in text else PLAIN
+        axes.text(INDENT * depth, place, text, fontsize=size, va="center", linespacing=1.0)
     for parent, child, depth in joints(list(study.depths.values())):
         x = INDENT * (depth - 1) + 0.05
         axes.plot([x, x, x + 0.09], [parent + 0.4, child, child], color="0.55", linewidth=0.8)
