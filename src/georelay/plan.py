@@ -40,7 +40,7 @@ ROOTS = {
     "train": ("georelay.train.run",),
     "predict": ("georelay.evaluate.predict",),
     "evaluate": ("georelay.evaluate.scores",),
-    "compare": ("georelay.report.tables", "georelay.report.figures"),
+    "compare": ("georelay.report.tables", "georelay.report.figures", "georelay.report.metrics"),
     "publish": ("georelay.report.publish",),
     "report": ("georelay.report.html",),
     "track": ("georelay.track.mlflow",),
