@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 CORES ?= all
+STUDY ?= clouds
 # Snakemake looks at all ready jobs anew once a timespan for every job that has finished. With its default of 1 s the main
 # process took half a core after 180 jobs, with 10 s a twentieth after 60. It may take one timespan to end.
 SNAKEMAKE := snakemake --cores $(CORES) --max-jobs-per-timespan 500/5s
@@ -12,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reference test lint report ui bench plan adopt-dvc adopt-snakemake clean
+.PHONY: help setup run reference test lint report crate ui bench plan adopt-dvc adopt-snakemake clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +52,9 @@ plan: setup ## show what would run, why, and what it costs; then Snakemake's own
 report: setup ## results/report.html, and Snakemake's own report.zip with provenance
 	snakemake --cores $(CORES) results/report.html
 	snakemake --report report.zip
+
+crate: setup ## results/crates/$(STUDY).zip: a study as an RO-Crate, for others (make crate STUDY=clouds)
+	georelay crate $(STUDY)
 
 ui: setup ## MLflow on http://127.0.0.1:5000
 	mlflow server --host 127.0.0.1 --port 5000 --workers 1 \

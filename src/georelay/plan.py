@@ -41,7 +41,10 @@ ROOTS = {
     "train": ("georelay.train.run",),
     "predict": ("georelay.evaluate.predict",),
     "evaluate": ("georelay.evaluate.scores",),
-    "compare": ("georelay.report.compare", "georelay.report.figures", *(figure.module for figure in FIGURES.values())),
+    "compare": (
+        *("georelay.report.compare", "georelay.report.metrics", "georelay.report.figures"),
+        *(figure.module for figure in FIGURES.values()),
+    ),
     "publish": ("georelay.report.publish",),
     "report": ("georelay.report.html",),
     "track": ("georelay.track.mlflow",),

@@ -14,7 +14,7 @@ from georelay.evaluate.scores import Scores, write_scores
 from georelay.files import write_json
 from georelay.report.compare import compare_study
 from georelay.report.publish import _first_note
-from georelay.report.quality import quality_csv, quality_definitions, quality_path, quality_table, read_definitions, read_quality
+from georelay.report.quality import quality_csv, quality_meanings, quality_path, quality_table, read_definitions, read_quality
 
 COLUMNS = ("boundary_f1", "ece", "parameters", "macs", "seconds_per_step", "peak_mb", "joules")
 DEFINITIONS = {"boundary_f1": "outlines within 3 pixels", "ece": "15 bins"}
@@ -83,8 +83,9 @@ def test_definitions_are_those_of_the_scores(root: Path) -> None:
     assert read_definitions(("none", "old"), (0, 1), root) == {}
     texts = read_definitions(("none", "old", "new"), (0, 1), root)
     assert texts == DEFINITIONS
-    assert "- **boundary F1**: outlines within 3 pixels.\n- **ECE**: 15 bins.\n- **parameters" in quality_definitions(texts)
-    assert quality_definitions({}).startswith("- **parameters (M)**")
+    told = quality_meanings(texts)
+    assert list(told)[:3] == ["boundary F1", "ECE", "parameters (M)"] and told["ECE"] == "15 bins"
+    assert next(iter(quality_meanings({}))) == "parameters (M)"
 
 
 def test_a_study_s_page_ends_with_it(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from evidence import row, table_line
-from georelay.files import write_text
+from evidence import Project, finish_study, row, table_line
 from georelay.report.study_page import Chapter, study_section
 
 GAP = {"difference": 0.02, "low": 0.01, "high": 0.04, "p": 0.01}
@@ -42,18 +41,13 @@ def test_rows_stand_under_their_parents_and_the_best_is_named_once(tmp_path: Pat
     assert text.count('class="best"') == 1 and text.index('class="best"') < text.index("--depth:1")
 
 
-def test_quality_is_shown_as_it_was_written(tmp_path: Path) -> None:
+def test_quality_is_shown_with_what_it_means(tmp_path: Path) -> None:
     assert "Quality" not in section(tmp_path, table_line())
-    columns = [f"{name}_{end}" for name in ("ece", "macs", "peak_mb") for end in ("n", "mean", "sd")]
-    lines = [
-        ["row", *columns],
-        ["s-low", "3", "0.0413", "0.0021", "3", "1234567", "0", "1", "512.3", ""],
-        ["<b>", "0", *[""] * 8],
-    ]
-    write_text(tmp_path / "results/tables/s-quality.csv", "\n".join(",".join(line) for line in lines) + "\n")
+    finish_study(Project(tmp_path), "s", {"s-low": 0.3}, (0, 1, 2))
     text = section(tmp_path, table_line())
-    assert '<th scope="row">s-low</th><td>0.041 ± 0.002</td><td>1,234,567</td><td>512</td>' in text
-    assert '<th scope="row">&lt;b&gt;</th><td>–</td><td>–</td><td>–</td>' in text and "peak mb" in head(text)
+    numbers = "<td>–</td><td>–</td><td>0.41</td><td>–</td><td>40.0</td><td>512</td><td>–</td>"  # no calibration, MACs or joules
+    assert f'<th scope="row">s-low</th>{numbers}' in text and "memory (MB)" in head(text)
+    assert "<li>parameters (M): numbers that the exported student has learnt" in text
 
 
 def test_figures_that_are_missing_are_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 
 from georelay.commands.places import ROOT, Commands
 from georelay.params import load_params
+from georelay.progress import say
 from georelay.reading import PARAMS, lookup
 from georelay.reference import reference_name
 from georelay.rows import active_studies, bounds_of, rows, seeds_of, study_rows
@@ -22,10 +23,12 @@ def compare(arguments: argparse.Namespace) -> None:
     def compute() -> None:
         from georelay.report.compare import compare_study
         from georelay.report.figures import draw_study
+        from georelay.report.metrics import write_metrics
 
         settings = params.compare
         sampling = {"resamples": settings.resamples, "seed": settings.seed}
         compare_study(study, table[study], seeds, ROOT, **sampling, bounds=bounds_of(params, study))
+        write_metrics(study, ROOT)
         draw_study(study, table[study], seeds, ROOT, scenes=settings.scenes)
 
     run_stage(Stage("compare", study, compute))
@@ -43,6 +46,24 @@ def publish(arguments: argparse.Namespace) -> None:
         publish_study(study, names, params.reference.seeds, ROOT)
 
     run_stage(Stage("publish", study, compute))
+
+
+def crate(arguments: argparse.Namespace) -> None:
+    """Pack a study for others: results/crates/<study>.zip, an RO-Crate."""
+    params, study = load_params(), arguments.study
+    table = study_rows(params)
+    lookup(table, study, f"{PARAMS}: experiments", "study")
+    reasons = {row["experiment"]: row["why"] for row in table[study]}
+    target = ROOT / "results/crates" / f"{study}.zip"
+
+    def compute() -> None:
+        from georelay.report.crate import write_crate
+        from georelay.report.packed import Study
+
+        write_crate(Study(study, reasons, seeds_of(params, study), ROOT), target)
+        say(f"{target} written")
+
+    run_stage(Stage("crate", study, compute))
 
 
 def report(arguments: argparse.Namespace) -> None:
@@ -71,4 +92,4 @@ def track(arguments: argparse.Namespace) -> None:
     run_stage(Stage("track", "", compute))
 
 
-COMMANDS: Commands = {compare: ("study",), publish: ("study",), report: (), track: ()}
+COMMANDS: Commands = {compare: ("study",), publish: ("study",), crate: ("study",), report: (), track: ()}

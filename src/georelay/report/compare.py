@@ -41,8 +41,9 @@ def _quality(study: str, names: Sequence[str], seeds: Sequence[int], root: Path)
     """Write results/tables/<study>-quality.csv; the same as a section of the page."""
     rows = {name: quality.read_quality(name, seeds, root) for name in names}
     write_text(quality.quality_path(study, root), quality.quality_csv(rows))
-    meanings = quality.quality_definitions(quality.read_definitions(names, seeds, root))
-    return "\n\n".join([f"\n## {quality.TITLE}", quality.INTRODUCTION, grid(*quality.quality_table(rows)), meanings]) + "\n"
+    meanings = quality.quality_meanings(quality.read_definitions(names, seeds, root))
+    told = "\n".join(f"- **{title}**: {text}." for title, text in meanings.items())
+    return "\n\n".join([f"\n## {quality.TITLE}", quality.INTRODUCTION, grid(*quality.quality_table(rows)), told]) + "\n"
 
 
 def _csv(lines: Sequence[Line]) -> str:

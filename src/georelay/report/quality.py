@@ -104,7 +104,7 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.7g}"
 
 
-def quality_definitions(scores: Mapping[str, str]) -> str:
-    """What each number means, as a list."""
+def quality_meanings(scores: Mapping[str, str]) -> dict[str, str]:
+    """What each number means, by its title."""
     texts = {measure.title: measure.meaning or scores.get(measure.column, "") for measure in MEASURES}
-    return "\n".join(f"- **{title}**: {text}." for title, text in texts.items() if text)
+    return {title: text for title, text in texts.items() if text}

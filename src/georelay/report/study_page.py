@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from georelay.report.gallery import FIGURES, figure_path
 from georelay.report.links import link_table
 from georelay.report.maps_page import viewers
 from georelay.report.page import figure, folded, interval_picture, items, section, table, titled, words
+from georelay.report.quality import INTRODUCTION, TITLE, quality_meanings, quality_table, read_definitions, read_quality
 from georelay.report.tables import (
     CLASS_GAPS,
     Row,
@@ -31,14 +31,12 @@ from georelay.report.tables import (
     read_gaps,
     read_runs,
     spread,
-    table_path,
 )
 from georelay.sources.receipt import NAME as RECEIPT
 
 PARENT_COLUMNS = ["row", "n", "mIoU ± sd", "Δ", "95 % interval", "verdict", "p"]
 SURETY_COLUMNS = ["p (Holm)", "effect"]
 BASE_COLUMNS = ["Δ to baseline", "its 95 % interval", "its p (Holm)"]
-LARGE = 100  # from here on fractions of a number say nothing
 PANEL = "panel"
 PICKED = "highest mean, picked after looking"
 
@@ -190,22 +188,15 @@ def _closed(chapter: Chapter) -> str:
 
 
 def _quality(chapter: Chapter) -> str:
-    """Boundaries, calibration and cost, where `compare` has written them: columns `<measure>_n`, `_mean` and `_sd`."""
-    path = table_path(f"{chapter.study}-quality", chapter.root)
-    if not path.is_file():
+    """Boundaries, calibration and cost, as the table of the study has them."""
+    names = list(chapter.runs)
+    rows = {name: read_quality(name, chapter.seeds, chapter.root) for name in names}
+    if not any(numbers for values in rows.values() for numbers in values.values()):
         return ""
-    lines = list(csv.DictReader(path.read_text().splitlines()))
-    measures = [name.removesuffix("_mean") for name in lines[0] if name.endswith("_mean")] if lines else []
-    body = [[escape(line["row"]), *(_measure(line, name) for name in measures)] for line in lines]
-    head = ["row", *(name.replace("_", " ") for name in measures)]
-    return titled("Quality and cost", table("Mean ± standard deviation over seeds, in the units of the files", head, body))
-
-
-def _measure(line: Mapping[str, str], name: str) -> str:
-    """Mean and, where runs differ, standard deviation; a dash where no run tells."""
-    mean, sd = (float(line[f"{name}_{end}"] or "nan") for end in ("mean", "sd"))
-    ends = [mean, sd] if sd > 0 else [mean]
-    return "–" if math.isnan(mean) else " ± ".join(f"{end:,.0f}" if mean >= LARGE else f"{end:.3f}" for end in ends)
+    head, body = quality_table(rows)
+    meanings = quality_meanings(read_definitions(names, chapter.seeds, chapter.root))
+    told = folded("What these numbers mean", items([f"{escape(name)}: {escape(text)}." for name, text in meanings.items()]))
+    return titled(TITLE, table(INTRODUCTION, head, _first_escaped(body)), told)
 
 
 def _classes(chapter: Chapter) -> str:
