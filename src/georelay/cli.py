@@ -159,9 +159,11 @@ def train(arguments: argparse.Namespace) -> None:
         for teacher, stored in facts["features"].items():
             require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
         require_start(facts)
+        from georelay.track.live import listening
         from georelay.train.run import train_run
 
-        train_run(facts, seed, ROOT, fingerprint)
+        with listening(load_params(), arguments.experiment, seed) as listener:
+            train_run(facts, seed, ROOT, fingerprint, listener)
 
     names = ("history.csv", "metrics.json", "timing.json", "model.safetensors")
     run_stage(Stage("train", _subject(arguments), compute, [folder / name for name in names], fingerprint, _place(arguments)))
@@ -246,9 +248,11 @@ def track(arguments: argparse.Namespace) -> None:
     params = load_params()
 
     def compute() -> None:
-        from georelay.track.mlflow import track_runs
+        from georelay.track.mlflow import Study, track_runs
 
-        track_runs(active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
+        bounds = {study: bounds_of(params, study) for study in active_studies(params)}
+        studies = [Study(name, table, (bounds[name] or ("", None))[1]) for name, table in active_studies(params).items()]
+        track_runs(studies, params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"), params.compare.scenes)
 
     run_stage(Stage("track", "", compute))
 
