@@ -10,24 +10,23 @@ from georelay.report.tables import Row, families
 HOW = """\
 ## How to compare
 
-* **Rows**: search for `tags.kind = "row"`. Each is the mean of its seeds: `miou`, its spread `miou.sd` over `miou.n` seeds,
-  and the paired difference to the row it is like, `difference` from `difference.low` to `difference.high` (95 %), with
-  `p_holm`, the p-value corrected for the number of rows. A difference whose interval spans zero is not shown to be one.
-* **Seeds**: `tags.kind = "seed"`, or open a row. `loss`, its parts, `lr` and `val_miou` are curves over the steps.
-* **Maps**: select runs, then *Compare*, then *Images*: the same test scenes for all of them.
-* **Cost**: draw `miou` against `run.seconds`, `run.peak_mb` or `parameters`.
-* `val_miou` is of validation tiles, everything else of test scenes. Models are chosen by `val_miou` alone.
+* [Table of the rows]({rows}) and [charts and maps]({charts}), both prepared.
+* **Rows** (`tags.kind = "row"`) are means of their seeds: `miou` with its spread `miou.sd` over `miou.n` seeds, and the paired
+  difference to the row it is like, `difference` from `difference.low` to `difference.high` (95 %), with `p_holm`, the p-value
+  corrected for the number of rows. A difference whose interval spans zero is not shown to be one.
+* **Seeds** (`tags.kind = "seed"`) stand below their row. `loss`, its parts, `lr` and `val_miou` are curves over the steps.
+* **Maps** have one key a scene, so that a chart of kind *Image grid* shows the same ground for all selected runs.
+* `val_miou` is of validation tiles, all other scores of test scenes. Models are chosen by `val_miou` alone.
 """
 
 
-def study_note(study: str, rows: Sequence[Row], plan: Mapping[str, Any]) -> str:
-    """The description in Markdown; `plan` is that of any row of the study."""
+def study_note(study: str, rows: Sequence[Row], plan: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """The description in Markdown; `plan` is that of any row of the study, `links` lead to its views."""
     inputs = "; ".join(f"{name} ({', '.join(plan['modalities'][name]['bands'])})" for name in plan["inputs"])
     lines = [
-        f"# Study {study}",
-        f"Task **{plan['task']}**: {', '.join(plan['classes'])}; from {inputs}.",
+        f"Study **{study}**, task {plan['task']}: {', '.join(plan['classes'])}; from {inputs}.",
         "| row | like | method | why |\n|---|---|---|---|\n" + "\n".join(_line(row) for _, row in families(rows)),
-        HOW,
+        HOW.format(**links),
     ]
     return "\n\n".join(lines)
 

@@ -25,10 +25,11 @@ from georelay.track.database import Database
 from georelay.track.entry import DIGEST, KEY, PARENT, Entry
 from georelay.track.live import LIVE
 from georelay.track.pictures import draw_pictures
-from georelay.track.record import Record, row_record, run_plan, seed_record
+from georelay.track.record import Record, distinguishing, narrowed, row_record, run_plan, seed_record
 from georelay.track.registry import register_student
 from georelay.track.server import Server
 from georelay.track.store import FOLDER, embedded_uri, public_address, writing
+from georelay.track.views import view_links, view_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,10 +70,10 @@ def _records(family: Family) -> list[Record]:
 
 
 def _families(rows: Sequence[Row], seeds: Sequence[int], root: Path, checkout: Any) -> Iterator[Family]:
+    found = [record for row in rows for seed in seeds if (record := seed_record(row, seed, root, checkout))]
+    runs = narrowed(found)
     for row in rows:
-        found = (seed_record(row, seed, root, checkout) for seed in seeds)
-        children = [record for record in found if record is not None]
-        if children:
+        if children := [record for record in runs if record.shown[0] == row["experiment"]]:
             yield row_record(row, children, root, checkout), children
 
 
@@ -81,13 +82,13 @@ class _Importer:
 
     def __init__(self, client: MlflowClient, study: Study, families: Sequence[Family], root: Path, embedded: bool) -> None:
         self.client, self.study, self.families, self.root = client, study, families, root
-        note = study_note(study.name, study.rows, run_plan(families[0][1][0].shown, root))
         artifacts = (root / FOLDER / "artifacts" / study.name).resolve()
-        self.experiment = _experiment(client, study.name, note, artifacts.as_uri() if embedded else None)
+        self.experiment = _experiment(client, study.name, artifacts.as_uri() if embedded else None)
         self.writer: Server | Database = Server(client, self.experiment)
         if embedded:
             self.writer = Database(client, embedded_uri(root), study.name, self.experiment, artifacts)
         self.stored, self.live = self._runs()
+        self.shown: set[str] = set()  # keys of pictures
 
     def bring(self, scenes: int, bar: Progress) -> dict[str, dict[str, str]]:
         """Import what is new or changed, parents before their children; what there is then, by key."""
@@ -96,6 +97,7 @@ class _Importer:
             noted |= self._bring_some(self.families[start : start + ROWS_AT_ONCE], scenes, bar)
         if left := sorted(set(self.stored) - set(noted)):
             print(f"track: kept from before, no longer asked for: {', '.join(left)}", file=sys.stderr, flush=True)
+        self._describe()
         if best := best_student(self.families, self.study.upper):
             register_student(self.client, self.study.name, self.experiment, noted[best.record.key]["run_id"], best, self.root)
         return noted
@@ -103,6 +105,7 @@ class _Importer:
     def _bring_some(self, families: Sequence[Family], scenes: int, bar: Progress) -> dict[str, dict[str, str]]:
         wanted = {record.shown for family in families for record in _records(family) if not self._unchanged(record)}
         pictures = draw_pictures(self.study.rows, wanted, self.root, scenes)
+        self.shown |= {picture.key for found in pictures.values() for picture in found}
         noted = {}
         for family in families:
             above = None
@@ -113,6 +116,18 @@ class _Importer:
                 bar.advance()
         self.writer.flush()
         return noted
+
+    def _describe(self) -> None:
+        """What the experiment says of itself, and its views, which stay as they are where no run has changed."""
+        records = [record for family in self.families for record in _records(family)]
+        note = study_note(self.study.name, self.study.rows, run_plan(records[0].shown, self.root), view_links(self.experiment))
+        tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
+        if not all(self._unchanged(record) for record in records):
+            tags |= view_tags(distinguishing([parent for parent, _ in self.families]), sorted(self.shown, reverse=True))
+        known = self.client.get_experiment(self.experiment).tags
+        for name, value in tags.items():
+            if known.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
 
     def _runs(self) -> tuple[dict[str, Run], dict[str, list[Run]]]:
         """Our finished runs, and those that training showed, by key; half-imported and doubled ones are deleted."""
@@ -148,17 +163,13 @@ class _Importer:
         return new
 
 
-def _experiment(client: MlflowClient, study: str, note: str, location: str | None) -> str:
-    """The id of a study's experiment, made, brought back from the bin, or described anew when it must be."""
+def _experiment(client: MlflowClient, study: str, location: str | None) -> str:
+    """The id of a study's experiment, made or brought back from the bin when it must be."""
     found = client.get_experiment_by_name(study)
-    tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
     if found is None:
-        return str(client.create_experiment(study, artifact_location=location, tags=tags))
+        return str(client.create_experiment(study, artifact_location=location))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    for name, value in tags.items():
-        if found.tags.get(name) != value:
-            client.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ PARENT_METRICS |= {"difference": "difference", "low": "difference.low", "high": 
 PARENT_METRICS |= {"p": "p", "p_holm": "p_holm", "effect": "effect"}
 PARENT_METRICS |= {"base_difference": "base.difference", "base_low": "base.difference.low", "base_high": "base.difference.high"}
 PARENT_METRICS |= {"base_p": "base.p", "base_p_holm": "base.p_holm"}
+# Parameters that every run tells; of the others, those that differ between the runs of its study.
+PARAMS = {"inputs", "labels", "method", "model.backbone", "model.decoder", "seed", "task", "teachers"}
+PARAMS |= {"train.batch", "train.lr", "train.steps"}
 SHARED_TAGS = ("plan.sha256", "tiles.sha256", "licence", "licence.accepted")  # a row's seeds have one plan
 
 
@@ -97,6 +101,29 @@ def seed_record(row: Row, seed: int, root: Path, checkout: Checkout) -> Record |
         files=list(zip(sources, ("", "scores", "curves", "scores", "confusion"), strict=True)),
         data=_data(plan),
     )
+
+
+def narrowed(records: Sequence[Record]) -> list[Record]:
+    """Runs of a study with the parameters that tell them apart: MLflow shows all there are, above each picture.
+
+    One that other methods do not have at all tells no more than the method does. Every setting stands in plan.json.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for name, value in record.params.items():
+            values[name].add(value)
+    kept = {name for name, found in values.items() if len(found) > 1 or name in PARAMS}
+    return [_with_params(record, {name: value for name, value in record.params.items() if name in kept}) for record in records]
+
+
+def distinguishing(records: Sequence[Record]) -> list[str]:
+    """The parameters that all of some runs have, and that differ between them."""
+    shared = sorted(set.intersection(*(set(record.params) for record in records)))
+    return [name for name in shared if len({record.params[name] for record in records}) > 1]
+
+
+def _with_params(record: Record, params: Mapping[str, str]) -> Record:
+    return replace(record, params=params, digest=digest([record.digest, sorted(params)]))
 
 
 def run_folder(shown: Shown, root: Path) -> Path:
@@ -177,8 +204,8 @@ def _terms(plan: Mapping[str, Any], root: Path) -> dict[str, str]:
 
 
 def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("method", "task", "inputs", "labels", "train_domain", "test_domain", "teachers")
-    top = {name: plan[name] for name in names if name in plan}
+    names = ("method", "task", "inputs", "labels", "train_domain", "test_domain")
+    top = {name: plan[name] for name in names if name in plan} | {"teachers": sorted(plan["teachers"])}
     settings = dict(plan["settings"])
     return {**top, "options": settings.pop("method", {}), **settings}
 
@@ -195,7 +222,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value)
 

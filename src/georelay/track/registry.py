@@ -41,7 +41,8 @@ def register_student(client: MlflowClient, study: str, experiment: str, run: str
     if missing := [path for path in (weights, card, root / plan["source"]["folder"] / RECEIPT) if not path.is_file()]:
         say(f"track: {name} is not registered, as {missing[0]} is not here")
         return
-    tags = {DIGEST: digest([LAYOUT, best.record.digest, sha256_file(weights)]), "row": best.row, "val_miou": f"{best.score:.6f}"}
+    made_of = [LAYOUT, best.record.key, best.record.tags["plan.sha256"], sha256_file(weights)]
+    tags = {DIGEST: digest(made_of), "row": best.row, "val_miou": f"{best.score:.6f}"}
     current = _current(client, name)
     if current is not None and current.tags.get(DIGEST) == tags[DIGEST] and current.run_id == run:
         return
