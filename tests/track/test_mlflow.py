@@ -5,6 +5,7 @@ The store of an import is made once and copied: MLflow takes seconds to make the
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from evidence import Project, finish_study
+from evidence import PLACE, Project, finish_study
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
@@ -26,9 +28,11 @@ from mlflow.entities import Run, ViewType
 
 from georelay.errors import UserError
 from georelay.files import read_json, sha256_file
+from georelay.geo.raster import write_raster
 from georelay.track import entry, mlflow, store
 from georelay.track.database import Database
 from georelay.track.mlflow import Study
+from georelay.track.pictures import draw_pictures
 from georelay.track.server import Server
 from georelay.track.store import writer_lock
 
@@ -110,6 +114,43 @@ def test_an_experiment_says_what_it_is_and_how_to_compare(project: tuple[Path, S
     assert "| another reason |" in client(root).get_experiment_by_name("clouds").tags["mlflow.note.content"]
 
 
+def test_an_experiment_has_prepared_views(project: tuple[Path, Studies]) -> None:
+    root, studies = project
+    track_runs(studies, SEEDS, root, None)
+    tags = client(root).get_experiment_by_name("clouds").tags
+    views = {name: json.loads(tags[f"mlflow.sharedViewState.georelay-{name}"]) for name in ("rows", "charts")}
+    assert views["rows"]["searchFilter"] == 'tags.kind = "row"' and "metrics.`miou`" in views["rows"]["selectedColumns"]
+    charts = {chart["type"]: chart for chart in views["charts"]["compareRunCharts"]}
+    assert charts["IMAGE"]["imageKeys"] == [f"test-00{i}/{kind}" for i in (0, 1) for kind in ("truth", "prediction", "errors")]
+    sections = {section["uuid"] for section in views["charts"]["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in charts.values()} == sections
+    track_runs(studies, SEEDS, root, None)
+    assert client(root).get_experiment_by_name("clouds").tags == tags
+
+
+def test_entropy_is_shown_where_it_was_written(project: tuple[Path, Studies]) -> None:
+    root, studies = project
+    folder = root / "results/maps/clouds-method/seed0"
+    write_raster(
+        folder / "test-000-entropy.tif", np.full((1, 32, 32), 127, np.uint8), **PLACE, nodata=255, band_names=["entropy"]
+    )
+    found = draw_pictures(studies["clouds"], {("clouds-method", 0), ("clouds-student", 0)}, root, 1)
+    keys = {row: [picture.key for picture in pictures] for (row, _), pictures in found.items()}
+    assert keys["clouds-student"] == [f"test-000/{kind}" for kind in ("truth", "prediction", "errors")]
+    assert keys["clouds-method"] == [*keys["clouds-student"], "test-000/entropy"]
+    picture = Image.open(io.BytesIO(found["clouds-method", 0][-1].png))
+    assert picture.size == (32, 32) and set(picture.getdata()) == {127}
+
+
+def test_without_scenes_there_are_no_pictures(project: tuple[Path, Studies]) -> None:
+    root, studies = project
+    shutil.rmtree(root / "data")
+    track_runs(studies, SEEDS, root, None)
+    assert client(root).list_artifacts(runs(root)["clouds-student"].info.run_id, "images") == []
+    charts = json.loads(client(root).get_experiment_by_name("clouds").tags["mlflow.sharedViewState.georelay-charts"])
+    assert "IMAGE" not in {chart["type"] for chart in charts["compareRunCharts"]}
+
+
 def test_runs_name_what_they_read_by_digest(project: tuple[Path, Studies]) -> None:
     root, studies = project
     track_runs(studies, SEEDS, root, None)
@@ -130,10 +171,10 @@ def test_pictures_have_the_names_that_mlflow_gives_them(project: tuple[Path, Stu
     for key in ("clouds-student", "clouds-student/seed1", "clouds-method/seed1"):
         found = [shape.fullmatch(file.path) for file in client(root).list_artifacts(runs(root)[key].info.run_id, "images")]
         keys[key] = sorted((name[1], name[2]) for name in found if name)
-        assert len(keys[key]) == len(found) == 2 * 2 * SCENES
+        assert len(keys[key]) == len(found) == 2 * 3 * SCENES
     assert keys["clouds-student"] == keys["clouds-student/seed1"] == keys["clouds-method/seed1"]
     assert {name for name, _ in keys["clouds-student"]} == {
-        f"test-00{i}~{kind}" for i in (0, 1) for kind in ("errors", "prediction")
+        f"test-00{i}~{kind}" for i in (0, 1) for kind in ("errors", "prediction", "truth")
     }
     other = client(root).create_run(client(root).create_experiment("other", str(root / "other"))).info.run_id
     client(root).log_image(other, np.zeros((8, 8, 3), np.uint8), key="test-000/errors", step=0, timestamp=1)

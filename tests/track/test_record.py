@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from georelay.files import write_json
 from georelay.report.provenance import Checkout
 from georelay.report.tables import compare_study
 from georelay.track.curves import CURVE_POINTS, mean_curves, read_curves
-from georelay.track.record import Record, flat, row_record, seed_record, study_figures
+from georelay.track.record import Record, distinguishing, flat, narrowed, row_record, seed_record, study_figures
 
 CHECKOUT = Checkout("c0ffee", "2026-01-02", False)
 
@@ -106,6 +107,16 @@ def test_new_columns_and_scores_are_told_where_there_are_any(root: Path) -> None
     assert told.metrics["p_holm"] == 0.04 and told.metrics["base.difference"] == -0.01
     assert record(root, 0).metrics["boundary_f1"] == 0.25 and record(root, 0).metrics["ece"] == 0.125
     assert "ece" not in told.metrics, "the other seed was scored before there was one"
+
+
+def test_parameters_are_those_that_tell_a_studys_runs_apart(root: Path) -> None:
+    runs = [
+        replace(record(root, seed), params={"train.lr": "0.1", "a": "1", "b": str(seed), **extra})
+        for seed, extra in enumerate(({}, {"c": "x"}))
+    ]
+    told = narrowed(runs)
+    assert [run.params for run in told] == [{"train.lr": "0.1", "b": "0"}, {"train.lr": "0.1", "b": "1"}]
+    assert distinguishing(told) == ["b"] and told[0].digest not in (runs[0].digest, told[1].digest)
 
 
 def test_mean_curves_have_the_points_that_all_runs_have() -> None:

@@ -88,7 +88,7 @@ class _Importer:
         if embedded:
             self.writer = Database(client, embedded_uri(root), study.name, self.experiment, artifacts)
         self.stored, self.live = self._runs()
-        self.shown: set[str] = set()  # keys of pictures
+        self.shown: dict[str, None] = {}  # keys of pictures, in the order in which they are looked at
 
     def bring(self, scenes: int, bar: Progress) -> dict[str, dict[str, str]]:
         """Import what is new or changed, parents before their children; what there is then, by key."""
@@ -105,7 +105,7 @@ class _Importer:
     def _bring_some(self, families: Sequence[Family], scenes: int, bar: Progress) -> dict[str, dict[str, str]]:
         wanted = {record.shown for family in families for record in _records(family) if not self._unchanged(record)}
         pictures = draw_pictures(self.study.rows, wanted, self.root, scenes)
-        self.shown |= {picture.key for found in pictures.values() for picture in found}
+        self.shown |= dict.fromkeys(picture.key for found in pictures.values() for picture in found)
         noted = {}
         for family in families:
             above = None
@@ -123,7 +123,7 @@ class _Importer:
         note = study_note(self.study.name, self.study.rows, run_plan(records[0].shown, self.root), view_links(self.experiment))
         tags = {"mlflow.note.content": note, "mlflow.experimentKind": "custom_model_development"}
         if not all(self._unchanged(record) for record in records):
-            tags |= view_tags(distinguishing([parent for parent, _ in self.families]), sorted(self.shown, reverse=True))
+            tags |= view_tags(distinguishing([parent for parent, _ in self.families]), list(self.shown))
         known = self.client.get_experiment(self.experiment).tags
         for name, value in tags.items():
             if known.get(name) != value:

@@ -1,6 +1,6 @@
 """What a run made of fixed test scenes as pictures, named so that MLflow shows the same scene of all runs side by side.
 
-Predictions and errors are those of the study's map panel; entropy, where it was written, is white where a run is least sure.
+Truth, predictions and errors are those of the study's map panel; entropy is white where a run is least sure.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def draw_pictures(rows: Sequence[Row], wanted: set[Shown], root: Path, scenes: i
         chosen = [row for row in rows if (row["experiment"], seed) in wanted and _drawable(row, root)]
         panel = read_panel(chosen, [seed], root, scenes)  # all rows of a seed at once: they share image and truth
         for shown in panel.scenes if panel else ():
-            for row in chosen:
-                found.setdefault((row["experiment"], seed), []).extend(_of_scene(row["experiment"], seed, shown, root))
+            truth = _encoded(f"{_word(shown.name)}/truth", shown.truth)
+            for name in (row["experiment"] for row in chosen):
+                found.setdefault((name, seed), []).extend((truth, *_made_by(name, seed, shown, root)))
     return found
 
 
@@ -54,14 +55,11 @@ def _drawable(row: Row, root: Path) -> bool:
     return plan.is_file() and (root / read_json(plan)["source"]["folder"] / RECEIPT).is_file()
 
 
-def _of_scene(row: str, seed: int, scene: PanelScene, root: Path) -> Iterator[Picture]:
+def _made_by(row: str, seed: int, scene: PanelScene, root: Path) -> Iterator[Picture]:
     made = next((made for made in scene.rows if made.row == row), None)
-    folder = root / "results/maps" / row / f"seed{seed}"
-    arrays: Mapping[str, np.ndarray | None] = {
-        "prediction": made.prediction if made else None,
-        "errors": made.errors if made else None,
-        "entropy": _grey(folder / f"{scene.name}-entropy.tif"),
-    }
+    entropy = root / "results/maps" / row / f"seed{seed}" / f"{scene.name}-entropy.tif"
+    maps = {"prediction": made.prediction, "errors": made.errors} if made else {}
+    arrays: Mapping[str, np.ndarray | None] = {**maps, "entropy": _grey(entropy)}
     yield from (_encoded(f"{_word(scene.name)}/{kind}", array) for kind, array in arrays.items() if array is not None)
 
 

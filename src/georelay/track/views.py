@@ -20,7 +20,7 @@ AXES = 6  # parameters in parallel coordinates, beyond which their names run int
 def view_tags(params: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
     """Tags of the two views; `params` and the keys of `pictures` are those that the study's runs have."""
     table = {**_rows("metrics.`miou`"), "selectedColumns": [f"metrics.`{name}`" for name in COLUMNS]}
-    sections = {"compareRunSections": [_section("study", "Study", 3, 360), _section("maps", "Maps", 1, 640)]}
+    sections = {"compareRunSections": [_section("charts", "Charts", 3, 360), _section("maps", "Maps", 1, 900)]}
     charts = {**_rows("metrics.`miou`"), **sections, "compareRunCharts": _charts(params, pictures), "isAccordionReordered": False}
     return {TAG + ROWS: json.dumps(table, sort_keys=True), TAG + CHARTS: json.dumps(charts, sort_keys=True)}
 
@@ -46,10 +46,10 @@ def _charts(params: Sequence[str], pictures: Sequence[str]) -> list[dict[str, An
     line = {"metricKey": "val_miou", "selectedMetricKeys": ["val_miou"], "xAxisKey": "step", "xAxisScaleType": "linear"}
     axes = {"xaxis": {"key": "run.seconds", "type": "METRIC"}, "yaxis": {"key": "miou", "type": "METRIC"}}
     wanted: list[tuple[str, dict[str, Any]]] = [
-        ("study", {"type": "BAR", "metricKey": "miou"}),
-        ("study", {"type": "LINE", **line, "lineSmoothness": 0, "scaleType": "linear"}),
-        ("study", {"type": "SCATTER", **axes}),
-        ("study", {"type": "PARALLEL", "selectedParams": list(params[:AXES]), "selectedMetrics": ["miou"]}),
+        ("charts", {"type": "BAR", "metricKey": "miou"}),
+        ("charts", {"type": "LINE", **line, "lineSmoothness": 0, "scaleType": "linear"}),
+        ("charts", {"type": "SCATTER", **axes}),
+        ("charts", {"type": "PARALLEL", "selectedParams": list(params[:AXES]), "selectedMetrics": ["miou"]}),
         *([("maps", {"type": "IMAGE", "imageKeys": list(pictures), "step": 0})] if pictures else []),
     ]
     shared = {"runsCountToCompare": RUNS, "deleted": False, "isGenerated": False}
