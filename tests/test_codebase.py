@@ -43,7 +43,7 @@ OWNERS = {
     "timm": ("models/backbones.py",),
     "rasterio": ("geo/raster.py", "geo/vector.py"),
     "pyogrio": ("geo/vector.py",),
-    "mlflow": ("track/mlflow.py",),
+    "mlflow": tuple(f"track/{name}.py" for name in ("store", "server", "database", "live", "registry", "mlflow")),
     "requests": ("download/web.py",),
 }
 TILE_LIBRARIES = {"zarr", "xarray", "dask"}

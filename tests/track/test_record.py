@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from evidence import Project, finish_study
 from georelay.files import write_json
 from georelay.report.compare import compare_study
 from georelay.report.provenance import Checkout
-from georelay.track.record import CURVE_POINTS, Record, _curves, flat, row_record, seed_record
+from georelay.track.curves import CURVE_POINTS, mean_curves, read_curves
+from georelay.track.record import Record, distinguishing, flat, narrowed, row_record, seed_record, study_figures
 
 CHECKOUT = Checkout("c0ffee", "2026-01-02", False)
 
@@ -55,7 +57,8 @@ def test_a_run_tells_settings_scores_curves_and_origin(root: Path) -> None:
     ]
     assert told.tags["git.commit"] == "c0ffee" and told.tags["like"] == "clouds-student" and told.tags["seed"] == "0"
     assert len(told.tags["plan.sha256"]) == len(told.tags["tiles.sha256"]) == 64
-    assert [path.name for path in told.maps] == ["test-000.tif", "test-001.tif"]
+    assert told.shown == ("clouds-method", 0)
+    assert [(data.name, data.context) for data in told.data] == [("clouds", "train"), ("clouds", "test")]
 
 
 def test_numbers_that_a_curve_ends_with_are_told_once(root: Path) -> None:
@@ -85,11 +88,49 @@ def test_a_row_tells_mean_interval_and_what_its_seeds_share(root: Path) -> None:
     told = row_record(method_row(), children, root, CHECKOUT)
     assert told.metrics["miou"] == pytest.approx(sum(child.metrics["miou"] for child in children) / 2, abs=1e-6)
     assert told.metrics["oa"] == pytest.approx(sum(child.metrics["oa"] for child in children) / 2)
-    assert told.metrics["miou.n"] == 2 and {"miou.sd", "difference", "difference.low", "difference.high", "difference.p"} <= set(
+    assert told.metrics["miou.n"] == 2 and {"miou.sd", "difference", "difference.low", "difference.high", "p"} <= set(
         told.metrics
     )
+    assert told.metrics["run.seconds"] == 9.5 and told.metrics["parameters"] == 411_000
     assert "seed" not in told.params and told.params["train.steps"] == "200"
     assert {path.name for path, _ in told.files} == {"clouds.csv", "clouds.md"}
+
+
+def test_new_columns_and_scores_are_told_where_there_are_any(root: Path) -> None:
+    compare_study("clouds", [method_row(parent=None)], [0, 1], root, resamples=10, seed=0)
+    table = root / "results/tables/clouds.csv"
+    head, line = table.read_text().splitlines()
+    table.write_text(f"{head},p_holm,base_difference\n{line},0.04,-0.01\n")
+    path = root / "results/scores/clouds-method/seed0.json"
+    write_json(path, {**json.loads(path.read_text()), "boundary_f1": 0.25, "calibration": {"ece": 0.125, "bins": []}})
+    told = row_record(method_row(), [record(root, 0), record(root, 1)], root, CHECKOUT)
+    assert told.metrics["p_holm"] == 0.04 and told.metrics["base.difference"] == -0.01
+    assert record(root, 0).metrics["boundary_f1"] == 0.25 and record(root, 0).metrics["ece"] == 0.125
+    assert "ece" not in told.metrics, "the other seed was scored before there was one"
+
+
+def test_parameters_are_those_that_tell_a_studys_runs_apart(root: Path) -> None:
+    runs = [
+        replace(record(root, seed), params={"train.lr": "0.1", "a": "1", "b": str(seed), **extra})
+        for seed, extra in enumerate(({}, {"c": "x"}))
+    ]
+    told = narrowed(runs)
+    assert [run.params for run in told] == [{"train.lr": "0.1", "b": "0"}, {"train.lr": "0.1", "b": "1"}]
+    assert distinguishing(told) == ["b"] and told[0].digest not in (runs[0].digest, told[1].digest)
+
+
+def test_mean_curves_have_the_points_that_all_runs_have() -> None:
+    one, two = [("loss", 1.0, 10), ("loss", 0.5, 20)], [("loss", 2.0, 10), ("loss", 0.7, 30)]
+    assert mean_curves([one, two]) == [("loss", 1.5, 10)]
+
+
+def test_figures_of_studies_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "results/figures"
+    folder.mkdir(parents=True)
+    for name in ("land-curves", "land-panel", "land-few-panel", "clouds-curves"):
+        (folder / f"{name}.png").touch()
+    assert [path.name for path in study_figures("land", tmp_path)] == ["land-curves.png", "land-panel.png"]
+    assert [path.name for path in study_figures("land-few", tmp_path)] == ["land-few-panel.png"]
 
 
 def test_settings_become_flat_words() -> None:
@@ -99,7 +140,7 @@ def test_settings_become_flat_words() -> None:
 
 def test_long_curves_are_thinned_but_keep_their_end_and_all_validations() -> None:
     lines = ["step,loss,val_miou", *(f"{step},{step / 10},{'0.5' if step % 333 == 0 else ''}" for step in range(1, 1001))]
-    points = _curves("\n".join(lines))
+    points = read_curves("\n".join(lines))
     losses = [step for name, _, step in points if name == "loss"]
     assert len(losses) == CURVE_POINTS and losses[-1] == 1000 and losses == sorted(losses)
     assert [step for name, _, step in points if name == "val_miou"] == [333, 666, 999]

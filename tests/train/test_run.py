@@ -74,6 +74,16 @@ def test_energy_is_told_of_a_whole_training_or_not_at_all(
     assert json.loads((folder(tmp_path) / "timing.json").read_text())["joules"] == joules
 
 
+def test_a_listener_hears_every_step_and_changes_no_bit(tmp_path: Path) -> None:
+    heard: list[dict[str, float]] = []
+    run.train_run(make_plan(), 0, tmp_path / "heard", "f", lambda rows: heard.append(dict(rows[-1])))
+    with open(folder(tmp_path / "heard") / "history.csv") as stream:
+        written = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
+    assert [row["step"] for row in heard] == [row["step"] for row in written]
+    assert heard[-1]["val_miou"] == pytest.approx(written[-1]["val_miou"], rel=1e-6)
+    assert trained(tmp_path / "alone", make_plan()) == (folder(tmp_path / "heard") / "model.safetensors").read_bytes()
+
+
 def test_the_history_has_a_row_a_step_and_scores_where_they_were_taken(tmp_path: Path) -> None:
     trained(tmp_path, make_plan(train={"steps": 13}))
     rows = list(csv.DictReader((folder(tmp_path) / "history.csv").open()))

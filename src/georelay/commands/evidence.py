@@ -85,9 +85,11 @@ def track(arguments: argparse.Namespace) -> None:
     params = load_params()
 
     def compute() -> None:
-        from georelay.track.mlflow import track_runs
+        from georelay.track.mlflow import Study, track_runs
 
-        track_runs(active_studies(params), params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"))
+        bounds = {study: bounds_of(params, study) for study in active_studies(params)}
+        studies = [Study(name, table, (bounds[name] or ("", None))[1]) for name, table in active_studies(params).items()]
+        track_runs(studies, params.active.seeds, ROOT, os.environ.get("MLFLOW_TRACKING_URI"), params.compare.scenes)
 
     run_stage(Stage("track", "", compute))
 

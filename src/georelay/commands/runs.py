@@ -43,9 +43,11 @@ def train(arguments: argparse.Namespace) -> None:
             require_digest(Path(stored["path"]), stored["sha256"], f"georelay features {facts['task']} {teacher}")
         require_start(facts)
         import georelay.evaluate.predict  # noqa: F401  # now, as its code may change in hours of training
+        from georelay.track.live import listening
         from georelay.train.run import train_run
 
-        train_run(facts, seed, ROOT, run_fingerprint(facts, seed))
+        with listening(load_params(), arguments.experiment, seed) as listener:
+            train_run(facts, seed, ROOT, run_fingerprint(facts, seed), listener)
 
     ahead = partial(_prediction, arguments, facts, _ahead(arguments))
     run_stage(replace(train_stage(facts, seed).doing(compute), ahead=ahead))

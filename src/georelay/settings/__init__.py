@@ -63,6 +63,12 @@ class Reference(Strict):
     times: float = Field(ge=1, description="as many steps as the row says, times this; warm-up and poly_begin too")
 
 
+class Track(Strict):
+    """What MLflow is told."""
+
+    live_every: Positive = Field(description="steps between the points of live curves, which a tracking server is sent")
+
+
 class Experiment(Strict):
     """One row: a method on a task, or `like` another row with something `set` differently, and why."""
 
@@ -105,6 +111,7 @@ class Params(Strict):
     evaluate: Evaluate
     compare: Compare
     reference: Reference
+    track: Track
     experiments: dict[Slug, Experiment]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from georelay.train.history import History
 from georelay.train.optimizer import Optimisers
 from georelay.train.scored import scored_part
 
+# Told of the rows of the history so far, after each step; it may look at them, and nothing else.
+Listener = Callable[[Sequence[Mapping[str, float]]], None]
 FLUSH_EVERY = 20  # steps between waits for a GPU; a CPU never has to be waited for
 
 
@@ -42,6 +44,7 @@ class Session:
     checkpoint: Checkpoint
     device: torch.device
     world: World
+    listener: Listener | None = None
 
     @property
     def exported(self) -> Any:
@@ -119,6 +122,8 @@ def _keep_record(session: Session, step: int, last: bool) -> None:
         session.history.flush(session.label, session.world)
     if scores and session.validation is not None and session.world.leads:
         session.history.score(mean_iou(validate(session)))
+    if session.listener and session.world.leads:
+        session.listener(session.history.rows)
     if saves and not last and session.world.leads:
         session.checkpoint.save(session.state(done))
 

@@ -24,17 +24,18 @@ from georelay.train.checkpoint import Checkpoint
 from georelay.train.distributed import World, joined_world
 from georelay.train.energy import Counter, counters_of, watched
 from georelay.train.history import History
-from georelay.train.loop import Session, step_seed, train
+from georelay.train.loop import Listener, Session, step_seed, train
 from georelay.train.optimizer import Optimisers
 
 
-def train_run(plan: dict[str, Any], seed: int, root: Path, fingerprint: str) -> None:
+def train_run(plan: dict[str, Any], seed: int, root: Path, fingerprint: str, listener: Listener | None = None) -> None:
     """Train the plan with a seed, or go on where it was interrupted, and write results/runs/<experiment>/seed<k>."""
     settings = plan["settings"]["train"]
     device = prepare_torch(settings)
     with joined_world(device.type) as world:
         _require_shares(settings, world)
         session = open_session(plan, seed, root, fingerprint, device, world)
+        session.listener = listener
         started, counters = time.monotonic(), counters_of(device) if world.size == 1 else []
         with watched(counters):
             done = train(session)
