@@ -44,6 +44,9 @@ def test_dvc_takes_over_from_snakemake(snakemade: Checkout) -> None:
     snakemade.run("make", "adopt-dvc", "READY=params.yaml")
     assert snakemade.dvc_is_current()
     assert "Data and pipelines are up to date." in snakemade.run("dvc", "repro")
+    assert "results/metrics/clouds/clouds-student.json" in snakemade.run("dvc", "metrics", "show")
+    curves = "results/runs/clouds-student/seed0/history.csv"
+    assert '"step"' in snakemade.run("dvc", "plots", "show", "--show-vega", curves)
 
 
 def test_snakemake_takes_over_from_dvc(reproduced: Checkout) -> None:
