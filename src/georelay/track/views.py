@@ -14,13 +14,13 @@ TAG = "mlflow.sharedViewState."
 ROWS, CHARTS = "georelay-rows", "georelay-charts"
 COLUMNS = ("miou", "miou.sd", "difference", "difference.low", "difference.high", "p_holm", "val_miou", "run.seconds")
 RUNS = 20  # in a chart, at most
-AXES = 6  # parameters in parallel coordinates, beyond which their names run into each other
+AXES = 4  # parameters in parallel coordinates, beyond which their names run into each other
 
 
 def view_tags(params: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
     """Tags of the two views; `params` and the keys of `pictures` are those that the study's runs have."""
     table = {**_rows("metrics.`miou`"), "selectedColumns": [f"metrics.`{name}`" for name in COLUMNS]}
-    sections = {"compareRunSections": [_section("charts", "Charts", 3, 360), _section("maps", "Maps", 1, 900)]}
+    sections = {"compareRunSections": [_section("charts", "Charts", 2, 340), _section("maps", "Maps", 1, 900)]}
     charts = {**_rows("metrics.`miou`"), **sections, "compareRunCharts": _charts(params, pictures), "isAccordionReordered": False}
     return {TAG + ROWS: json.dumps(table, sort_keys=True), TAG + CHARTS: json.dumps(charts, sort_keys=True)}
 
