@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run reference test lint report crate ui bench plan adopt-dvc adopt-snakemake clean
+.PHONY: help setup run quick reference test lint report crate ui bench plan adopt-dvc adopt-snakemake clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: setup ## run what params.yaml marks active: worlds, tiles, students, maps, tables, report, MLflow
 	$(SNAKEMAKE)
+
+quick: setup ## one study, crosscity, with a page of its own: results/report-crosscity.html
+	$(SNAKEMAKE) results/report-crosscity.html
 
 reference: setup ## results/reference: the published tables, every row longer and on more seeds (params.yaml: reference)
 	$(SNAKEMAKE) reference

@@ -26,6 +26,8 @@ def add_word(command: argparse.ArgumentParser, word: str) -> None:
         command.add_argument("experiments", nargs="*", help="rows, and with --estimate studies; else the active ones")
         command.add_argument("--estimate", action="store_true", help="write nothing: say what would run, why, and what it costs")
         command.add_argument("--cores", type=_positive, metavar="N", help="with --estimate: how many there are (default: all)")
+    elif word == "study?":
+        command.add_argument("study", nargs="?", help="one study, on a page of its own; else all active ones")
     else:
         command.add_argument(word)
 

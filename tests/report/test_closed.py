@@ -15,7 +15,7 @@ from georelay.evaluate.scores import Scores, write_scores
 from georelay.report import closed
 from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
-from georelay.report.html import write_report
+from georelay.report.html import report_path, write_report
 from georelay.report.publish import publish_study
 from georelay.report.tables import read_table
 
@@ -47,7 +47,7 @@ def compare(root: Path, rows: list[dict[str, Any]] = ROWS, bounds: closed.Bounds
 
 
 def page(root: Path, rows: list[dict[str, Any]] = ROWS) -> str:
-    write_report({"s": rows}, (0, 1), root, {"s": BOUNDS}, scenes=1)
+    write_report({"s": rows}, (0, 1), root, report_path(root), {"s": BOUNDS}, scenes=1)
     return (root / "results/report.html").read_text()
 
 

@@ -15,7 +15,7 @@ from evidence import Project, finish_study, row
 from georelay.files import write_json
 from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
-from georelay.report.html import write_report
+from georelay.report.html import report_path, write_report
 
 VOID = {"meta", "link", "img", "br", "input", "line", "circle"}
 SERVER = "http://127.0.0.1:5000/"
@@ -57,7 +57,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
         key: {"digest": "d", "run_id": f"id-{key[-1]}", "experiment_id": "7"} for key in ("clouds-method", "clouds-method/seed1")
     }
     write_json(root / "results/track.json", {"uri": "sqlite:///results/mlflow/mlflow.db", "runs": runs})
-    write_report({"clouds": rows, "grass": [row("grass-student", "grass")]}, SEEDS, root, scenes=2)
+    write_report({"clouds": rows, "grass": [row("grass-student", "grass")]}, SEEDS, root, report_path(root), scenes=2)
     return (root / "results/report.html").read_text()
 
 
@@ -156,6 +156,6 @@ def test_the_same_results_give_the_same_page(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     pages = []
     for _ in range(2):
-        write_report({"grass": [row("grass-student", "grass")]}, SEEDS, tmp_path, scenes=1)
+        write_report({"grass": [row("grass-student", "grass")]}, SEEDS, tmp_path, report_path(tmp_path), scenes=1)
         pages.append((tmp_path / "results/report.html").read_bytes())
     assert pages[0] == pages[1] and b"Written 1970-01-01" in pages[0]

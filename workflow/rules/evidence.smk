@@ -91,6 +91,24 @@ rule report:
         "georelay report"
 
 
+rule report_of_one:
+    input:
+        "results/tables/{study}.csv",
+    output:
+        "results/report-{study}.html",
+    log:
+        "results/logs/report/{study}.log",
+    benchmark:
+        "results/benchmarks/report/{study}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        digest=rule_digest(PARAMS, "report"),
+    shell:
+        "georelay report {wildcards.study}"
+
+
 rule track:
     input:
         expand("results/tables/{study}.csv", study=ACTIVE.studies),

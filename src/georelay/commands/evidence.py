@@ -67,17 +67,20 @@ def crate(arguments: argparse.Namespace) -> None:
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Write results/report.html from the tables, figures and plans."""
-    params = load_params()
+    """Write results/report.html from the tables, figures and plans of all active studies, or report-<study>.html of one."""
+    params, study = load_params(), arguments.study
+    if study:
+        studies, seeds = {study: lookup(study_rows(params), study, f"{PARAMS}: experiments", "study")}, seeds_of(params, study)
+    else:
+        studies, seeds = active_studies(params), params.active.seeds
 
     def compute() -> None:
-        from georelay.report.html import write_report
+        from georelay.report.html import report_path, write_report
 
-        studies = active_studies(params)
         bounds = {study: found for study in studies if (found := bounds_of(params, study))}
-        write_report(studies, params.active.seeds, ROOT, bounds, scenes=params.compare.scenes)
+        write_report(studies, seeds, ROOT, report_path(ROOT, study), bounds, scenes=params.compare.scenes)
 
-    run_stage(Stage("report", "", compute))
+    run_stage(Stage("report", study or "", compute))
 
 
 def track(arguments: argparse.Namespace) -> None:
@@ -94,4 +97,4 @@ def track(arguments: argparse.Namespace) -> None:
     run_stage(Stage("track", "", compute))
 
 
-COMMANDS: Commands = {compare: ("study",), publish: ("study",), crate: ("study",), report: (), track: ()}
+COMMANDS: Commands = {compare: ("study",), publish: ("study",), crate: ("study",), report: ("study?",), track: ()}

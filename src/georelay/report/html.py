@@ -26,10 +26,15 @@ VERDICTS = {
 Studies = Mapping[str, Sequence[Row]]
 
 
+def report_path(root: Path, study: str | None = None) -> Path:
+    """Where the page lies: that of all active studies, or of one."""
+    return root / "results" / (f"report-{study}.html" if study else "report.html")
+
+
 def write_report(
-    studies: Studies, seeds: Sequence[int], root: Path, bounds: Mapping[str, closed.Bounds] = {}, *, scenes: int
+    studies: Studies, seeds: Sequence[int], root: Path, target: Path, bounds: Mapping[str, closed.Bounds] = {}, *, scenes: int
 ) -> None:
-    """Write results/report.html from tables, figures, maps, scores and plans; `scenes` is how many are shown of each study."""
+    """Write the page from tables, figures, maps, scores and plans; `scenes` is how many are shown of each study."""
     plans = read_plans([row["experiment"] for rows in studies.values() for row in rows], root)
     links = read_links(root)
     tables = {study: read_table(study, root) if table_path(study, root).is_file() else [] for study in studies}
@@ -46,7 +51,7 @@ def write_report(
     ]
     head = f'<a class="skip" href="#summary">Skip to the summary</a><header><h1>{TITLE}</h1>{byline(root)}</header>'
     body = f"{head}{_navigation(studies)}<main>{''.join(sections)}</main>"
-    write_text(root / "results/report.html", page(TITLE, body))
+    write_text(target, page(TITLE, body))
 
 
 def _navigation(studies: Studies) -> str:
