@@ -1,9 +1,9 @@
 """Runs written straight into MLflow's own database, many in one transaction.
 
-MLflow's client makes five requests a run, each with look-ups and commits of its own: 0.1 s of a processor, two minutes for a
-thousand runs and their rows. The same lines inserted together take a hundredth of that. The tables are MLflow's own
-definitions, so they are those of its release. Ids follow from study, row and seed: a link to a run holds when the run is
-imported anew, and when the whole database is.
+MLflow's client makes five requests a run, each with look-ups and commits of its own: an import of 120 runs took 27 s with it
+and takes 9.5 s without, half of which is the start of MLflow. The tables are MLflow's own definitions, so they are those of
+its release. Ids follow from study, row and seed: a link to a run holds when the run is imported anew, and when the whole
+database is.
 """
 
 from __future__ import annotations
