@@ -34,7 +34,7 @@ def values() -> dict[str, Any]:
         "child": {"like": "base", "why": "y", "set": {"train": POLY}},
         "other": base | {"study": "ground"},
     }
-    values["active"] |= {"experiments": ["base"], "studies": ["sky"]}
+    values["active"] |= {"experiments": ["base"], "studies": ["sky"], "set": {}, "times": 1.0}
     values["compare"]["gaps"] = {"sky": {"lower": "base", "upper": "child"}}
     values["reference"] = {"studies": ["sky"], "seeds": [3, 4], "times": 1.5}
     return values
@@ -77,6 +77,9 @@ def test_active_rows_may_have_a_budget_that_the_reference_has_not(values: dict[s
     found = {row.name: (row.train.batch, row.train.steps) for row in rows(params, active=False)}
     assert found["child"] == (full["batch"], 75)  # not active
     assert found["base-reference"] == (full["batch"], 1.5 * full["steps"])
+    values["active"]["times"] = 0.01
+    (short,) = rows(loaded(values, tmp_path))
+    assert (short.train.steps, short.train.warmup_steps) == (1, 0)
     values["active"]["set"] = {"train": {"batsh": 4}}
     with pytest.raises(UserError, match=r"experiments\.base or active\.set\.train\.batsh: unknown key"):
         loaded(values, tmp_path)

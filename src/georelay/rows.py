@@ -10,12 +10,12 @@ from georelay.files import digest
 from georelay.methods.options import METHODS
 from georelay.reading import PARAMS, lookup, validated
 from georelay.reference import plain_name, reference_name
-from georelay.settings import GROUPS, TASK_KEYS, Params, Reference, Row
+from georelay.settings import GROUPS, TASK_KEYS, Params, Row
 from georelay.settings.teacher import Teacher
 
 ROW_KEYS = (*TASK_KEYS, "teacher_view")  # what `set` may change beside the groups and the method's own settings
 INHERITED = ("study", "method", "task", "teachers")
-STRETCHED = ("steps", "warmup_steps", "poly_begin")  # what the reference multiplies in `train`
+STRETCHED = ("steps", "warmup_steps", "poly_begin")  # what `times` multiplies in `train`
 
 
 def features_name(task: str, teacher: str) -> str:
@@ -50,17 +50,20 @@ def resolve(params: Params, name: str) -> Row:
     """One row by its name: an experiment, or `<experiment>-reference` as it is published."""
     plain = plain_name(name)
     if plain == name:
-        return _resolve(params, name, params.active.set if name in params.active.experiments else {})
+        active = name in params.active.experiments
+        row = _resolve(params, name, params.active.set if active else {})
+        return _stretched(row, params.active.times) if active else row
     row = _resolve(params, plain, {})
     if row.study not in params.reference.studies:
         raise UserError(f"{name} is no row: study {row.study} is not listed", f"{PARAMS}: reference.studies", f"add {row.study}")
-    return _as_reference(row, params.reference)
+    names = {key: reference_name(given) for key in ("name", "study", "parent") if (given := getattr(row, key)) is not None}
+    return _stretched(row, params.reference.times).model_copy(update=names)
 
 
-def _as_reference(row: Row, reference: Reference) -> Row:
-    longer = {key: round(getattr(row.train, key) * reference.times) for key in STRETCHED}
-    names = {key: reference_name(name) for key in ("name", "study", "parent") if (name := getattr(row, key)) is not None}
-    return row.model_copy(update={**names, "train": row.train.model_copy(update=longer)})
+def _stretched(row: Row, times: float) -> Row:
+    """The row with so many times its steps, and one at least."""
+    steps = {key: round(getattr(row.train, key) * times) for key in STRETCHED}
+    return row.model_copy(update={"train": row.train.model_copy(update=steps | {"steps": max(steps["steps"], 1)})})
 
 
 def _resolve(params: Params, name: str, over: Mapping[str, Any]) -> Row:

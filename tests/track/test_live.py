@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,14 @@ real = live.open_client
 @pytest.mark.parametrize("address", ["", "sqlite:///there.db"])
 def test_without_a_server_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    with listening(load_params(ROOT / "params.yaml"), "clouds-student", 0) as listener:
+    with listening(partial(load_params, ROOT / "params.yaml"), "clouds-student", 0) as listener:
         assert listener is None
 
 
 def test_only_the_first_of_several_processes_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("RANK", "1")
-    with listening(load_params(ROOT / "params.yaml"), "clouds-student", 0) as listener:
+    with listening(partial(load_params, ROOT / "params.yaml"), "clouds-student", 0) as listener:
         assert listener is None
 
 
@@ -81,7 +82,7 @@ import os, sys
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 from georelay.params import load_params
 from georelay.track.live import listening
-with listening(load_params(), "clouds-student", 0) as listener:
+with listening(load_params, "clouds-student", 0) as listener:
     print(listener, "mlflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

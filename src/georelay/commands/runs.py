@@ -46,7 +46,7 @@ def train(arguments: argparse.Namespace) -> None:
         from georelay.track.live import listening
         from georelay.train.run import train_run
 
-        with listening(load_params(), arguments.experiment, seed) as listener:
+        with listening(load_params, arguments.experiment, seed) as listener:
             train_run(facts, seed, ROOT, run_fingerprint(facts, seed), listener)
 
     ahead = partial(_prediction, arguments, facts, _ahead(arguments))

@@ -86,7 +86,7 @@ def _overview(chapters: Sequence[Chapter]) -> tuple[list[str], list[list[str]], 
     """Header, body and columns of text of one line per study: its first row, and the row with the highest mean."""
     head = ["study", "rows", "first row", "mIoU ± sd", PICKED, "its mIoU ± sd", "its Δ to the baseline"]
     body = [
-        [f'<a href="#study-{escape(chapter.study)}">{escape(chapter.study)}</a>', f"{len(chapter.lines)}", *_ends(chapter.lines)]
+        [f'<a href="#study-{escape(chapter.study)}">{escape(chapter.study)}</a>', f"{len(chapter.lines)}", *_ends(chapter.rivals)]
         for chapter in chapters
     ]
     return head, body, ("first row", PICKED)

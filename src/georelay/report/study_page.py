@@ -61,10 +61,16 @@ class Chapter:
         return {line["row"]: read_runs(line["row"], self.seeds, self.root) for line in self.lines}
 
     @cached_property
+    def rivals(self) -> list[Line]:
+        """The lines that are held against each other: all but the upper bound, which sees what the others do not."""
+        upper = self.bounds[1] if self.bounds else None
+        return [line for line in self.lines if line["row"] != upper]
+
+    @cached_property
     def leading(self) -> list[Line]:
         """The lines that a summary shows: the core rows, or all where none is marked."""
         core = {row["experiment"] for row in self.rows if row["core"]} or {row["experiment"] for row in self.rows}
-        return [line for line in self.lines if line["row"] in core]
+        return [line for line in self.rivals if line["row"] in core]
 
 
 def study_section(chapter: Chapter) -> str:
@@ -77,7 +83,7 @@ def study_section(chapter: Chapter) -> str:
         name,
         title,
         f"<p>{_about(chapter)}</p>",
-        items([words(sentence) for sentence in study_sentences(chapter.lines)]),
+        items([words(sentence) for sentence in [*study_sentences(chapter.rivals), *_bound_sentence(chapter)]]),
         titled("Rows", _rows_table(chapter), items([*map(escape, _cautions(chapter)), *notes])),
         _closed(chapter),
         _quality(chapter),
@@ -86,6 +92,13 @@ def study_section(chapter: Chapter) -> str:
         _maps(chapter),
         link_table(chapter.rows, chapter.seeds, chapter.links),
     )
+
+
+def _bound_sentence(chapter: Chapter) -> Iterator[str]:
+    for line in chapter.lines:
+        if line not in chapter.rivals and line["n"]:
+            score = spread(line["mean"], line["sd"])
+            yield f"`{line['row']}` bounds the study from above, with {score} points: it sees what the other rows do not."
 
 
 def _about(chapter: Chapter) -> str:
@@ -106,7 +119,7 @@ def _about(chapter: Chapter) -> str:
 
 def _rows_table(chapter: Chapter) -> str:
     """All rows under their parents; columns that say nothing of any row are left out."""
-    lines, depth, top = chapter.lines, _depths(chapter.lines), best(chapter.lines)
+    lines, depth, top = chapter.lines, _depths(chapter.lines), best(chapter.rivals)
     groups = [(PARENT_COLUMNS[1:], [_numbers(line, reach_of(lines)) for line in lines])]
     if any(corrected(line) for line in lines):
         groups.append((SURETY_COLUMNS, [_surety(line) for line in lines]))

@@ -95,6 +95,9 @@ class Active(Strict):
     set: dict[str, Any] = Field(
         default_factory=dict, description="laid over every active row, as a smaller budget; rows of the reference go without it"
     )
+    times: float = Field(
+        default=1.0, gt=0, description="as many steps as an active row says, times this; warm-up and poly_begin too"
+    )
 
 
 class Params(Strict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -31,13 +31,14 @@ Rows = Sequence[Mapping[str, float]]
 
 
 @contextmanager
-def listening(params: Params, row: str, seed: int) -> Iterator[Listener | None]:
+def listening(params: Callable[[], Params], row: str, seed: int) -> Iterator[Listener | None]:
     """What a training tells its rows to: a tracking server, if the environment names one; SQLite takes one writer alone."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri.startswith(("http://", "https://")) or int(os.environ.get("RANK", "0")) > 0:
         yield None
         return
-    mirror = Mirror(uri, resolve(params, row).study, f"{row}/seed{seed}", params.track.live_every)
+    settings = params()
+    mirror = Mirror(uri, resolve(settings, row).study, f"{row}/seed{seed}", settings.track.live_every)
     try:
         yield mirror.hear
     except BaseException:
