@@ -365,10 +365,11 @@ def test_a_project_of_its_own_is_laid_over_another(tmp_path: Path) -> None:
     base = Path(os.path.relpath(REPOSITORY / "params.yaml", tmp_path))
     (tmp_path / "params.yaml").write_text(ALONE.format(base=base))
     whole, own = load_params(REPOSITORY / "params.yaml"), load_params(tmp_path / "params.yaml")
+    here = whole.model_copy(update={"active": own.active})
     assert own.active.experiments == ["clouds-student", "clouds-own"] and own.active.seeds == [7] and own.active.features == {}
     assert set(own.experiments) == {*whole.experiments, "clouds-own"} and own.defaults == whole.defaults
     assert resolve(own, "clouds-own").train.steps == 3
-    assert resolve(own, "clouds-student") == resolve(whole, "clouds-student").model_copy(update={"why": "a word changed"})
+    assert resolve(own, "clouds-student") == resolve(here, "clouds-student").model_copy(update={"why": "a word changed"})
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_active_rows_may_have_a_budget_that_the_reference_has_not(values: dict[s
     (short,) = rows(loaded(values, tmp_path))
     assert (short.train.steps, short.train.warmup_steps) == (1, 0)
     values["active"]["set"] = {"train": {"batsh": 4}}
-    with pytest.raises(UserError, match=r"experiments\.base or active\.set\.train\.batsh: unknown key"):
+    with pytest.raises(UserError, match=r"params\.yaml: active\.set\.train\.batsh: unknown key"):
         loaded(values, tmp_path)
 
 

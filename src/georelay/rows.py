@@ -49,15 +49,19 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
 def resolve(params: Params, name: str) -> Row:
     """One row by its name: an experiment, or `<experiment>-reference` as it is published."""
     plain = plain_name(name)
+    row = _resolve(params, plain)
     if plain == name:
-        active = name in params.active.experiments
-        row = _resolve(params, name, params.active.set if active else {})
-        return _stretched(row, params.active.times) if active else row
-    row = _resolve(params, plain, {})
+        return _smaller(params, row) if name in params.active.experiments else row
     if row.study not in params.reference.studies:
         raise UserError(f"{name} is no row: study {row.study} is not listed", f"{PARAMS}: reference.studies", f"add {row.study}")
     names = {key: reference_name(given) for key in ("name", "study", "parent") if (given := getattr(row, key)) is not None}
     return _stretched(row, params.reference.times).model_copy(update=names)
+
+
+def _smaller(params: Params, row: Row) -> Row:
+    """An active row with the budget that `active` gives it."""
+    over = params.active.set
+    return _stretched(_resolve(params, row.name, over) if over else row, params.active.times)
 
 
 def _stretched(row: Row, times: float) -> Row:
@@ -66,9 +70,9 @@ def _stretched(row: Row, times: float) -> Row:
     return row.model_copy(update={"train": row.train.model_copy(update=steps | {"steps": max(steps["steps"], 1)})})
 
 
-def _resolve(params: Params, name: str, over: Mapping[str, Any]) -> Row:
+def _resolve(params: Params, name: str, over: Mapping[str, Any] = {}) -> Row:
     """One experiment with defaults, ancestors and `set` merged, every value checked; `over` is laid over all of them."""
-    where = f"{PARAMS}: experiments.{name}{' or active' if over else ''}"  # either's `set` may hold what is refused
+    where = f"{PARAMS}: {'active' if over else f'experiments.{name}'}"  # without `over` the row has passed before
     facts: dict[str, Any] = {"set": {}, "teachers": []}
     for link in (params.experiments[link] for link in lineage(params.experiments, name, "experiments")):
         facts["set"] = merged(facts["set"], link.set)
