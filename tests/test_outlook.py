@@ -75,9 +75,9 @@ def left(params: Params) -> dict[str, str]:
     return {label: state for label, state in states(params).items() if state != "done"}
 
 
-def with_rate(params: Params, rate: float) -> Params:
+def with_decay(params: Params, decay: float) -> Params:
     rows = dict(params.experiments)
-    rows[ROW] = rows[ROW].model_copy(update={"set": {**rows[ROW].set, "train": {"lr": rate}}})
+    rows[ROW] = rows[ROW].model_copy(update={"set": {**rows[ROW].set, "train": {"weight_decay": decay}}})
     return params.model_copy(update={"experiments": rows})
 
 
@@ -115,14 +115,14 @@ def test_without_cache_and_results_all_is_to_run(params: Params) -> None:
 
 
 def test_a_changed_setting_undoes_the_runs_of_its_row_and_says_so(params: Params) -> None:
-    jobs = {job.label: job for job in look_ahead(with_rate(params, 0.5), [ROW], Path("."))}
+    jobs = {job.label: job for job in look_ahead(with_decay(params, 0.5), [ROW], Path("."))}
     assert {label for label, job in jobs.items() if job.state == "done"} == {"fetch clouds", "tile clouds"}
-    assert jobs[f"train {ROW} 2"].reason == "train.lr: 0.003 -> 0.5"
+    assert jobs[f"train {ROW} 2"].reason == "train.weight_decay: 0.01 -> 0.5"
     assert jobs[f"predict {ROW} 2"].waits
 
 
 def test_back_again_is_in_the_cache_and_half_done_is_not_done(params: Params) -> None:
-    other = with_rate(params, 0.5)
+    other = with_decay(params, 0.5)
     finish_run(other, 0, "other weights")
     assert f"train {ROW} 0" not in left(other) and left(params)[f"train {ROW} 0"] == "cached"
     # Interrupted between training and maps: those that lie there are of the weights of before.
@@ -153,16 +153,16 @@ def test_the_commands_speak_of_it(params: Params, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"{ROW}, seeds 0, 1, 2: nothing: the stored run is current\n"
     shutil.rmtree(RUN)
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("    lr: 3.0e-3", "    lr: 5.0e-3", 1))
+    Path("params.yaml").write_text(text.replace("    weight_decay: 0.01", "    weight_decay: 0.02", 1))
     assert main(["why", ROW]) == 0
     said = capsys.readouterr().out
     assert f"{ROW}, seed 0: no stored run; to be trained" in said
-    assert f"{ROW}, seeds 1, 2: the run of now is to be trained\n  train.lr: 0.003 -> 0.005" in said
+    assert f"{ROW}, seeds 1, 2: the run of now is to be trained\n  train.weight_decay: 0.01 -> 0.02" in said
     assert main(["plan", "--estimate", ROW, "--cores", "1"]) == 0
     said = capsys.readouterr().out
     # Three runs of 20 s, as the cache has it; nothing has told yet how long a plan and the scores take.
     assert "3 runs to train; at least 2.0 minutes on 1 cores" in said, "20 s to train and 20 s for the maps, three times"
-    assert "(plan, evaluate)" in said and "train clouds-student (2 seeds): to run: train.lr: 0.003 -> 0.005" in said
+    assert "(plan, evaluate)" in said and "train clouds-student (2 seeds): to run: train.weight_decay: 0.01 -> 0.02" in said
 
 
 def test_what_nobody_knows_of_is_refused(params: Params, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,7 @@ def _values() -> dict[str, Any]:
         "teachers": {"own": own, "untrained": {"like": "own", "origin": "random"}},
         "defaults": defaults,
         "evaluate": {"boundary": 3, "bins": 15},
+        "track": {"live_every": 10},
         "compare": {"resamples": 10, "seed": 0, "scenes": 1},
         "reference": {"studies": [], "seeds": [0], "times": 1},
         "experiments": {
