@@ -136,6 +136,20 @@ def test_training_makes_the_maps_that_predict_restores_without_torch(checkout: C
     assert made_maps(checkout) == restored and len(restored) > 2
 
 
+def test_other_seeds_are_trained_ahead_with_the_same_bytes(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.run("georelay", "train", "clouds-student", "0", "--ahead", "1", "2")
+    assert sorted(path.name for path in (checkout.folder / "results/runs").glob("*/*")) == ["seed0"]
+    alone = Checkout(checkout.folder, tmp_path / "another-cache")
+    for place, stage, seed in (("runs", "train", "1"), ("maps", "predict", "1"), ("runs", "train", "2")):
+        folder = checkout.folder / "results" / place / f"clouds-student/seed{seed}"
+        checkout.run("georelay", stage, "clouds-student", seed)
+        log = checkout.folder / f"results/logs/{stage}/clouds-student/seed{seed}.log"
+        assert "restored from the cache" in log.read_text()
+        restored = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
+        alone.run("georelay", stage, "clouds-student", seed)
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"} == restored
+
+
 def test_torchrun_shares_one_run(checkout: Checkout) -> None:
     """Two processes, one set of files; the second leaves locks, logs and results to the first."""
     run = ("--nproc-per-node", "2", "--master-addr", "127.0.0.1", "-m", "georelay", "train", "clouds-student", "0")

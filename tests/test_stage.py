@@ -67,7 +67,7 @@ def with_ahead(calls: list[str], fail: bool = False) -> Stage:
         if fail:
             raise UserError("no good", "beside")
 
-    return replace(writing("a", calls), ahead=lambda: Stage("next", "thing 0", compute, [Path("beside")], fingerprint="n" * 64))
+    return replace(writing("a", calls), ahead=[lambda: Stage("next", "thing 0", compute, [Path("beside")], fingerprint="n" * 64)])
 
 
 def test_a_later_stage_restores_what_was_made_ahead() -> None:

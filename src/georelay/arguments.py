@@ -14,8 +14,11 @@ def add_word(command: argparse.ArgumentParser, word: str) -> None:
         command.add_argument(word)
         command.add_argument("--accept-licence", action="store_true", help="agree to the terms of what is downloaded")
         command.add_argument("--subset", action="store_true", help="only a small first look, where the source knows one")
-    elif word == "seed":
-        command.add_argument(word, type=int)
+    elif word in ("seed", "seed+"):
+        command.add_argument("seed", type=int)
+        if word == "seed+":
+            said = "train these seeds as well, into the cache: one start of torch for all of them"
+            command.add_argument("--ahead", type=int, nargs="+", default=[], metavar="SEED", help=said)
     elif word == "folder":
         command.add_argument(word, type=Path)
         command.add_argument("--sample", type=_positive, default=SAMPLE, metavar="N", help="files of each kind that are opened")

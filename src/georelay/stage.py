@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ class Stage:
     outputs: list[Path] = field(default_factory=list)
     fingerprint: str | None = None  # None: too cheap to be worth keeping
     place: str = ""  # the subject as a path, where it is more than one word
-    ahead: Callable[[], Stage] | None = None  # a later stage whose result is kept while what both need is in memory
+    ahead: Sequence[Callable[[], Stage]] = ()  # other stages whose results are kept while what all need is in memory
 
     @property
     def label(self) -> str:
@@ -84,8 +84,8 @@ def _restore_or_compute(stage: Stage, key: str) -> None:
         say(f"{stage.label}: restored from the cache ({entry.seconds:.0f} s saved)")
         return
     _compute_and_keep(stage, key, cache)
-    if stage.ahead:
-        _keep_ahead(stage.ahead(), cache)
+    for other in stage.ahead:
+        _keep_ahead(other(), cache)
 
 
 def _compute_and_keep(stage: Stage, key: str, cache: Cache) -> None:
@@ -97,12 +97,14 @@ def _compute_and_keep(stage: Stage, key: str, cache: Cache) -> None:
 
 
 def _keep_ahead(stage: Stage, cache: Cache) -> None:
-    """Leave the result of a later stage in the cache, and only there: the stage itself then has to restore it."""
+    """Leave the result of another stage in the cache, and only there: that stage itself then has to restore it."""
     if stage.key is None or cache.holds(stage.key):
         return
     stage.clear()
     try:
         _compute_and_keep(stage, stage.key, cache)
+        for other in stage.ahead:
+            _keep_ahead(other(), cache)
     finally:
         stage.clear()
 

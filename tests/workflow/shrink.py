@@ -23,7 +23,7 @@ def shrink(folder: Path, names: Sequence[str], seeds: list[int], tiny: bool) -> 
     params, values = load_params(path), load_yaml(path)
     chosen = [resolve(params, name) for name in names]
     studies = list(dict.fromkeys(row.study for row in chosen))
-    active = closed(params, chosen) | {"studies": studies, "experiments": list(names), "seeds": seeds}
+    active = values["active"] | closed(params, chosen) | {"studies": studies, "experiments": list(names), "seeds": seeds}
     values["active"] = active
     values["reference"] |= {"studies": studies, "seeds": seeds}
     if tiny:
@@ -45,6 +45,7 @@ def closed(params: Params, chosen: list[Row]) -> dict[str, Any]:
 
 def make_tiny(values: dict[str, Any], active: dict[str, Any], scored: set[str]) -> None:
     """A few small scenes, a few steps; a task that only teaches needs one scene a kind of land."""
+    active |= {"set": {}, "times": 1.0}
     values["defaults"]["train"] |= TINY_TRAINING
     values["defaults"]["predict"] |= {"window": 64, "overlap": 16, "batch": 8}
     for teacher in values["teachers"].values():

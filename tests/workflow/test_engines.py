@@ -19,10 +19,16 @@ METHOD = "src/georelay/methods/supervised.py"
 
 
 def test_both_engines_call_the_same_commands(snakemade: Checkout) -> None:
-    commands = snakemade.planned_commands("-F")
+    commands = {command.removesuffix(" --ahead 1") for command in snakemade.planned_commands("-F")}
     assert commands == snakemade.dvc_commands("--dry", "-f")
     stages = {command.split()[0] for command in commands}
     assert stages == {"fetch", "tile", "plan", "train", "predict", "evaluate", "compare", "report", "track"}
+
+
+def test_seeds_of_a_row_share_a_process(snakemade: Checkout) -> None:
+    assert "train clouds-student 0 --ahead 1" in snakemade.planned_commands("-F")
+    log = snakemade.folder / "results/logs/train/clouds-student/seed1.log"
+    assert "restored from the cache" in log.read_text()
 
 
 def test_a_second_run_has_nothing_to_do(snakemade: Checkout) -> None:

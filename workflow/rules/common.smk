@@ -77,6 +77,24 @@ def taught_of(wildcards):
     return expand(pattern, task=row.task, teacher=row.teachers)
 
 
+def shares_a_process(name):
+    return ACTIVE.together and name in ACTIVE.experiments
+
+
+def other_seeds(wildcards):
+    """What the first seed of a row trains beside its own; no parameter, for a run does not depend on it."""
+    first, *others = ACTIVE.seeds
+    shared = shares_a_process(wildcards.experiment) and int(wildcards.seed) == first
+    return f" --ahead {' '.join(map(str, others))}" if shared and others else ""
+
+
+def first_of_its_row(wildcards):
+    """The other seeds wait for the first one, which leaves their runs in the cache."""
+    first, *others = ACTIVE.seeds
+    waits = shares_a_process(wildcards.experiment) and int(wildcards.seed) in others
+    return [f"results/runs/{wildcards.experiment}/seed{first}/model.safetensors"] if waits else []
+
+
 def row_texts(study):
     """Names, reasons and parents as the table prints them: a change of wording redraws the table alone."""
     return [(name, ROWS[name].why, ROWS[name].parent) for name in STUDIES[study]]

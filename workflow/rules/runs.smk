@@ -29,6 +29,7 @@ rule train:
         tiles_of,
         taught_of,
         plan="results/plans/{experiment}.json",
+        before=ancient(first_of_its_row),
     output:
         multiext(
             "results/runs/{experiment}/seed{seed}/",
@@ -44,10 +45,11 @@ rule train:
     threads: 1
     resources:
         mem_mb=2000,
+        ahead=other_seeds,
     params:
         digest=digest_of("train"),
     shell:
-        "georelay train {wildcards.experiment} {wildcards.seed}"
+        "georelay train {wildcards.experiment} {wildcards.seed}{resources.ahead}"
 
 
 rule predict:

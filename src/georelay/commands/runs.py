@@ -18,6 +18,9 @@ from georelay.rows import resolve
 from georelay.stage import Stage, run_stage
 from georelay.stages import MAPS, RUNS, predict_stage, train_stage
 
+# Where results lie on their way to the cache: beside their place, which is for their own stage to fill. No row has a point.
+ASIDE = ".ahead"
+
 
 def plan(arguments: argparse.Namespace) -> None:
     """Write results/plans: every number, class and digest that a row's runs depend on; or say what would run."""
@@ -34,8 +37,18 @@ def plan(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train one row with one seed, and keep its maps for `predict` while torch is there."""
-    facts, seed = _current_plan(arguments, "train", "predict"), arguments.seed
+    """Train one row with one seed; keep its maps, and runs of other seeds, for their own stages while torch is there."""
+    facts = _current_plan(arguments, "train", "predict")
+    others = [partial(_training, facts | {"experiment": facts["experiment"] + ASIDE}, seed) for seed in arguments.ahead]
+    stage = _training(facts, arguments.seed)
+    run_stage(replace(stage, ahead=(*stage.ahead, *others)))
+    remove(RUNS / f"{facts['experiment']}{ASIDE}")
+    # Not from the cache: it holds the row's name, which its results do not.
+    write_json(_run_folder(facts, arguments.seed) / "plan.json", facts)
+
+
+def _training(facts: dict[str, Any], seed: int) -> Stage:
+    row = facts["experiment"].removesuffix(ASIDE)
 
     def compute() -> None:
         require_digest(Path(facts["tiles"]["path"]), facts["tiles"]["sha256"], f"georelay tile {facts['task']}")
@@ -46,36 +59,32 @@ def train(arguments: argparse.Namespace) -> None:
         from georelay.track.live import listening
         from georelay.train.run import train_run
 
-        with listening(load_params, arguments.experiment, seed) as listener:
+        with listening(load_params, row, seed) as listener:
             train_run(facts, seed, ROOT, run_fingerprint(facts, seed), listener)
 
-    ahead = partial(_prediction, arguments, facts, _ahead(arguments))
-    run_stage(replace(train_stage(facts, seed).doing(compute), ahead=ahead))
-    # Not from the cache: it holds the row's name, which its results do not.
-    write_json(_run_folder(arguments) / "plan.json", facts)
+    maps = partial(_prediction, facts, seed, _maps_aside(row, seed))
+    return replace(train_stage(facts, seed).doing(compute), subject=f"{row} {seed}", ahead=(maps,))
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Predict every test scene of one run as a georeferenced map."""
-    facts = _current_plan(arguments, "predict")
-    remove(_ahead(arguments))  # there if a training was killed at its very end
-    run_stage(_prediction(arguments, facts, MAPS / _place(arguments)))
+    facts, seed = _current_plan(arguments, "predict"), arguments.seed
+    for left in (_maps_aside(arguments.experiment, seed), _run_folder({"experiment": arguments.experiment + ASIDE}, seed)):
+        remove(left)  # there if a training was killed while it made them
+    run_stage(_prediction(facts, seed, MAPS / _place(arguments)))
 
 
-def _prediction(arguments: argparse.Namespace, facts: dict[str, Any], target: Path) -> Stage:
-    weights = existing(_run_folder(arguments) / "model.safetensors", f"georelay train {_subject(arguments)}")
+def _prediction(facts: dict[str, Any], seed: int, target: Path) -> Stage:
+    row = facts["experiment"].removesuffix(ASIDE)
+    weights = existing(_run_folder(facts, seed) / "model.safetensors", f"georelay train {row} {seed}")
 
     def compute() -> None:
         from georelay.evaluate.predict import predict_run
 
-        predict_run(facts, arguments.seed, ROOT, target)
+        predict_run(facts, seed, ROOT, target)
 
-    return replace(predict_stage(facts, arguments.seed, sha256_file(weights)).doing(compute), outputs=[target])
-
-
-def _ahead(arguments: argparse.Namespace) -> Path:
-    """Where maps lie that `train` makes for the cache: beside their place, which is not its own to write to."""
-    return MAPS.joinpath(arguments.experiment, f".seed{arguments.seed}-ahead")
+    stage = predict_stage(facts, seed, sha256_file(weights)).doing(compute)
+    return replace(stage, subject=f"{row} {seed}", outputs=[target])
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -113,13 +122,17 @@ def _place(arguments: argparse.Namespace) -> str:
     return f"{arguments.experiment}/seed{arguments.seed}"
 
 
-def _run_folder(arguments: argparse.Namespace) -> Path:
-    return RUNS / _place(arguments)
+def _run_folder(facts: dict[str, Any], seed: int) -> Path:
+    return RUNS.joinpath(facts["experiment"], f"seed{seed}")
+
+
+def _maps_aside(row: str, seed: int) -> Path:
+    return MAPS / row / f".seed{seed}-ahead"  # without a suffix, like the folder that it stands for
 
 
 COMMANDS: Commands = {
     plan: ("experiments*",),
-    train: ("experiment", "seed"),
+    train: ("experiment", "seed+"),
     predict: ("experiment", "seed"),
     evaluate: ("experiment", "seed"),
 }

@@ -92,6 +92,9 @@ class Active(Strict):
     studies: list[Slug]
     experiments: list[Slug]
     seeds: list[Count] = Field(min_length=1)
+    together: bool = Field(
+        default=False, description="the seeds of a row share a process, which starts torch once; not for a cluster's many nodes"
+    )
     set: dict[str, Any] = Field(
         default_factory=dict, description="laid over every active row, as a smaller budget; rows of the reference go without it"
     )
