@@ -65,6 +65,12 @@ def test_a_benchmark_of_restoring_tells_of_restoring_alone(tmp_path: Path) -> No
     assert guess(job("train ours 0", DONE), records).seconds == 0
 
 
+def test_a_job_that_trained_several_seeds_is_shared_among_them(tmp_path: Path) -> None:
+    lines = [f"{stage} ours {seed}: done in 4.0 s\n" for seed in range(3) for stage in ("train", "predict")]
+    benchmark(tmp_path, "train/ours/seed0", 18.0, log="".join(lines))
+    assert guess(job("train ours 3"), read_records(tmp_path, [])).seconds == 6.0
+
+
 def test_a_job_too_short_to_be_measured_has_no_memory(tmp_path: Path) -> None:
     benchmark(tmp_path, "plan/ours", 0.4, memory="-")
     assert guess(job("plan ours"), read_records(tmp_path, [])).memory is None

@@ -20,6 +20,7 @@ from georelay.outlook import CACHED, DONE, TO_RUN, Job, row_of
 
 BENCHMARKS, LOGS = Path("results/benchmarks"), Path("results/logs")
 RESTORED = re.compile(r"restored from the cache \((\d+) s saved\)")  # what a stage says in its log
+TRAINED = re.compile(r"^train \S+ \d+: done", re.M)  # one job may train several seeds
 RESTORING = 1.5  # seconds of starting a command and linking its files, where no benchmark tells: 1.2 to 2.2 s on two cores
 ORDER = ("fetch", "tile", "teach", "features", "plan", "train", "predict", "evaluate", "compare", "report", "track")
 UNKNOWN, NOTHING = "unknown", "-"
@@ -59,13 +60,14 @@ def _benchmarks(path: Path, root: Path) -> Iterator[Record]:
     place = path.relative_to(root / BENCHMARKS).with_suffix("")
     stage, row = place.parts[0], place.parts[1] if len(place.parts) > 1 else ""
     log = root / LOGS / place.with_suffix(".log")
-    saved = RESTORED.search(log.read_text()) if log.is_file() else None
+    told = log.read_text() if log.is_file() else ""
+    saved, runs = RESTORED.search(told), max(len(TRAINED.findall(told)), 1)
     with open(path, newline="") as stream:
         for line in csv.DictReader(stream, delimiter="\t"):
             seconds = float(line["s"])
             # What took longer than was saved was no restoring: the log is of a later call, which wrote no benchmark.
             restored = saved is not None and seconds < int(saved[1])
-            yield Record(str(path), stage, row, seconds, restored, memory=_bytes(line.get("max_rss")))
+            yield Record(str(path), stage, row, seconds / runs, restored, memory=_bytes(line.get("max_rss")))
 
 
 def _bytes(megabytes: str | None) -> float | None:

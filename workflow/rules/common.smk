@@ -92,7 +92,11 @@ def first_of_its_row(wildcards):
     """The other seeds wait for the first one, which leaves their runs in the cache."""
     first, *others = ACTIVE.seeds
     waits = shares_a_process(wildcards.experiment) and int(wildcards.seed) in others
-    return [f"results/runs/{wildcards.experiment}/seed{first}/model.safetensors"] if waits else []
+    return (
+        [f"results/runs/{wildcards.experiment}/seed{first}/model.safetensors"]
+        if waits
+        else []
+    )
 
 
 def row_texts(study):
