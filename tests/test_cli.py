@@ -150,6 +150,11 @@ def test_other_seeds_are_trained_ahead_with_the_same_bytes(checkout: Checkout, t
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"} == restored
 
 
+def test_processes_that_share_a_run_train_no_others_ahead(checkout: Checkout) -> None:
+    said = checkout.run("env", "WORLD_SIZE=2", "georelay", "train", "clouds-student", "0", "--ahead", "1", expect=2)
+    assert "--ahead: several processes train one seed at a time" in said
+
+
 def test_torchrun_shares_one_run(checkout: Checkout) -> None:
     """Two processes, one set of files; the second leaves locks, logs and results to the first."""
     run = ("--nproc-per-node", "2", "--master-addr", "127.0.0.1", "-m", "georelay", "train", "clouds-student", "0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ def plan(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train one row with one seed; keep its maps, and runs of other seeds, for their own stages while torch is there."""
     facts = _current_plan(arguments, "train", "predict")
+    if arguments.ahead and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("several processes train one seed at a time", "--ahead", "leave it out under torchrun")
     others = [partial(_training, facts | {"experiment": facts["experiment"] + ASIDE}, seed) for seed in arguments.ahead]
     stage = _training(facts, arguments.seed)
     run_stage(replace(stage, ahead=(*stage.ahead, *others)))
