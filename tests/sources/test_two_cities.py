@@ -72,7 +72,8 @@ def make_workshop(folder: Path, source: str, tasks: dict[str, Any]) -> Workshop:
     values |= {"sources": {source: values["sources"][source]}, "teachers": {}, "experiments": {}}
     values["tasks"] = {task: values["tasks"][task] | changes for task, changes in tasks.items()}
     values["reference"]["studies"], values["compare"]["gaps"] = [], {}
-    values["active"] = {key: [] for key in values["active"]} | {"features": {}, "seeds": [0], "set": {}, "times": 1.0}
+    lists = [key for key, value in values["active"].items() if isinstance(value, list)]
+    values["active"] = {key: [] for key in lists} | {"features": {}, "seeds": [0]}
     (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return Workshop(folder)
 
