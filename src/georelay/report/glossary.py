@@ -1,4 +1,4 @@
-"""What the numbers on the page mean, by the headings they stand under."""
+"""What the numbers on the page mean, by the headings they stand under; those of quality and cost are told beside them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ TERMS = {
     "test scenes count for nothing in it",
     "Δ to baseline": "the row minus the study's baseline, its first row without a parent in it; with interval and p as for Δ",
     "verdict": "helps, hurts or undecided, by the rule in the summary",
-    "boundary f1": "F1 of class boundaries that lie within a few pixels of each other in truth and prediction, "
-    "mean over the classes present",
-    "ece": "expected calibration error: mean distance between confidence and accuracy over bins of confidence, "
-    "weighted by pixels; 0 is perfect",
-    "parameters": "numbers that the exported student has learnt",
-    "macs": "multiply-accumulates of the exported student for one tile",
-    "seconds per step": "wall time of a training step, the machine being as busy as it was",
-    "peak mb": "most memory that a training took, in megabytes",
-    "joules": "energy of a whole training, where the machine's counters tell it",
     "entropy": "of a pixel's class probabilities, as a share of its largest value ln(classes): "
     "0 is sure, 1 is no idea; no measure of being right",
     "parent": "the row that a row was derived from; what it changes stands beside its name",

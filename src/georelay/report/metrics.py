@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from georelay.files import remove, write_json
-from georelay.report.tables import table_path
+from georelay.report.tables import read_table
 
 # Columns of the table by the names they have here; one that a table lacks, or an empty cell, is left out.
 NUMBERS = {"mean": "miou", "sd": "miou_sd", "n": "n"} | {
@@ -20,10 +20,9 @@ def write_metrics(study: str, root: Path) -> None:
     """Write the numbers of each row of a study's table; files of rows that left the table go."""
     folder = root / "results/metrics" / study
     remove(folder)
-    with open(table_path(study, root), newline="") as stream:
-        for line in csv.DictReader(stream):
-            write_json(folder / f"{line['row']}.json", _numbers(line))
+    for line in read_table(study, root):
+        write_json(folder / f"{line['row']}.json", _numbers(line))
 
 
-def _numbers(line: Mapping[str, str]) -> dict[str, float]:
-    return {name: json.loads(line[column]) for column, name in NUMBERS.items() if line.get(column)}
+def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    return {name: line[column] for column, name in NUMBERS.items() if column in line and not math.isnan(line[column])}

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from georelay.report.tables import Row, Runs, families, read_runs, read_table, table_path
+from georelay.report.tables import Row, Runs, core_rows, families, read_runs, read_table, table_path
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,5 @@ class Study:
     @cached_property
     def short(self) -> list[str]:
         """The rows of the short comparison that were run, the baseline first; all of them where none is marked."""
-        core = {row["experiment"] for row in self.rows if row["core"]} or set(self.depths)
+        core = core_rows(self.rows)
         return [name for place, name in enumerate(self.depths) if name in self.runs and (name in core or not place)]

@@ -23,6 +23,7 @@ from georelay.report.tables import (
     Row,
     Runs,
     class_tables,
+    core_rows,
     effect_size,
     gap_tables,
     interval,
@@ -69,7 +70,7 @@ class Chapter:
     @cached_property
     def leading(self) -> list[Line]:
         """The lines that a summary shows: the core rows, or all where none is marked."""
-        core = {row["experiment"] for row in self.rows if row["core"]} or {row["experiment"] for row in self.rows}
+        core = core_rows(self.rows)
         return [line for line in self.rivals if line["row"] in core]
 
 

@@ -48,6 +48,11 @@ def read_runs(experiment: str, seeds: Sequence[int], root: Path) -> dict[int, Sc
     return {seed: scores for seed, scores in found.items() if scores is not None}
 
 
+def core_rows(rows: Sequence[Row]) -> set[str]:
+    """The rows of the short comparison; all of them where none is marked."""
+    return {row["experiment"] for row in rows if row["core"]} or {row["experiment"] for row in rows}
+
+
 def families(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
     """Rows with their depth: every parent before its children, otherwise in the order given."""
     names = {row["experiment"] for row in rows}
