@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from evidence import row
 from georelay.evaluate.scores import Scores, write_scores
+from georelay.report.canvas import WIDTH
 from georelay.report.classes import WHOLE, draw, ends_of, values_of
 from georelay.report.compare import compare_study
 from georelay.report.study import Study
@@ -52,6 +54,26 @@ def test_dots_stand_at_the_means_and_strokes_at_the_seeds(study: Study) -> None:
     strokes = [sorted(line.get_xdata()) for line in axes["a"].lines if line.get_marker() == "|"]
     assert strokes == [pytest.approx([50, 52]), pytest.approx([80, 82])]
     assert not [line for line in axes["c"].lines if line.get_marker() in ("o", "D")]
+
+
+@pytest.mark.parametrize("found", [(77, 81), (30, 81)])
+def test_numbers_below_do_not_touch_and_no_mark_is_cut(tmp_path: Path, found: tuple[int, int]) -> None:
+    """Of each of seven classes so many of 100 pixels are right and the others taken for the next: 62.6 to 68.1, 17.6 to 68.1."""
+    rows = [row("s-first", "s"), row("s-better-in-most", "s", "s-first")]
+    ones = np.eye(7, dtype=int)
+    for right, name in zip(found, ("s-first", "s-better-in-most"), strict=True):
+        counts = right * ones + (100 - right) * np.roll(ones, 1, axis=1)
+        write_scores(Scores(tuple("abcdefg"), ("t-0",), counts[None]), name, 0, tmp_path)
+    compare_study("s", rows, (0,), tmp_path, resamples=50, seed=0)
+    figure = draw(Study("s", rows, (0,), tmp_path, 1))
+    figure.draw_without_rendering()
+    for axes in figure.axes[2:]:
+        (start, end), points = axes.get_xlim(), axes.get_position().width * WIDTH * 72
+        shown = [label for label in axes.get_xticklabels() if start <= label.get_position()[0] <= end]
+        boxes = [label.get_window_extent().intervalx for label in shown]
+        assert all(before[1] + 2 < after[0] for before, after in pairwise(boxes))
+        dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in ("o", "s", "D")]
+        assert all(min(dot - start, end - dot) / (end - start) * points > 4 for dot in dots)
 
 
 def test_no_axes_make_a_small_difference_large(study: Study) -> None:

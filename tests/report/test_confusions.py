@@ -47,6 +47,17 @@ def test_every_cell_has_its_number_and_the_diagonal_a_frame(root: Path) -> None:
     assert [label.get_text() for label in first.get_xticklabels()] == list(CLASSES)
 
 
+def test_axes_say_which_class_is_true_and_which_predicted(root: Path) -> None:
+    figure = draw(study(root))
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [
+        ("predicted class", "true class"),
+        ("predicted class", ""),  # read with the first one's
+    ]
+    figure.draw_without_rendering()
+    whole = figure.get_tightbbox()
+    assert whole.x0 >= 0 and whole.y0 >= 0
+
+
 def test_the_baseline_and_the_short_comparison_are_shown(root: Path) -> None:
     names = ("s-first", "s-left-out", "s-other", "s-never")
     assert study(root, names, core=("s-other", "s-never")).short == ["s-first", "s-other"]
@@ -61,12 +72,13 @@ def test_classes_that_are_not_scored_are_columns_alone(root: Path) -> None:
 
 
 def test_dark_cells_have_white_numbers(root: Path) -> None:
-    first, _ = draw(study(root)).axes
+    first, other = draw(study(root)).axes
+    assert {text.get_color() for text in other.texts if text.get_text() == "100"} == {"white"}
     assert {text.get_text(): text.get_color() for text in first.texts} == {
-        "60": "white",
+        "60": "black",
         "40": "black",
-        "0": "0.6",
+        "0": "0.45",
         "20": "black",
-        "70": "white",
+        "70": "black",
         "10": "black",
     }

@@ -32,7 +32,7 @@ def study(root: Path, head: str = HEAD, lines: tuple[str, ...] = LINES) -> Study
 
 def marks(axes: Any) -> list[tuple[float, float, str, str]]:
     """Place, mean, colour and filling of every dot."""
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    dots = [line for line in axes.lines if line.get_marker() in ("o", "s")]
     return [(dot.get_ydata()[0], round(dot.get_xdata()[0], 6), dot.get_color(), dot.get_markerfacecolor()) for dot in dots]
 
 
@@ -51,6 +51,12 @@ def test_dots_and_bars_stand_at_the_tables_numbers(tmp_path: Path) -> None:
     assert marks(base) == [(1, 10, BETTER, BETTER), (2, 5, OPEN, "white"), (3, 1, OPEN, "white")]
     assert marks(gap) == [(1, 50, BETTER, BETTER), (2, 25, OPEN, "white"), (3, 5, OPEN, "white")]
     assert [line.get_xdata()[0] for line in gap.lines[:2]] == [0, 100]
+
+
+def test_better_and_worse_are_told_apart_without_colour(tmp_path: Path) -> None:
+    figure = draw(study(tmp_path))
+    assert [line.get_marker() for line in figure.axes[2].lines if line.get_linestyle() == "None"] == ["o", "s", "o"]
+    assert [sign.get_marker() for sign in figure.legends[0].legend_handles] == ["o", "s", "o"]
 
 
 def test_names_stand_under_their_parents_and_means_beside_them(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WHOLE = "mIoU"
 NARROWEST = 1.0  # inches of a pair of axes
 LEAST_SPAN = 8.0  # points
+AIR = 0.1  # of the width, beside the outermost: half a mark, which the edge must not cut
 KEY = 0.28
 Values = Mapping[str, Mapping[str, np.ndarray]]  # by class, then by row: one value a seed, in points
 
@@ -63,6 +64,7 @@ def ends_of(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _draw_class(axes: Axes, name: str, rows: Mapping[str, np.ndarray], study: Study) -> None:
+    axes.margins(x=AIR)
     there = {row: found for row, found in rows.items() if np.isfinite(found).all()}
     for place, row in enumerate(study.depths):
         if row in there:
@@ -76,7 +78,7 @@ def _draw_class(axes: Axes, name: str, rows: Mapping[str, np.ndarray], study: St
     weight = "bold" if name == WHOLE else "normal"
     axes.set_title(wrapped(name, width, PLAIN), fontsize=PLAIN, loc="left", fontweight=weight, linespacing=0.95)
     axes.set_xlabel("points", fontsize=PLAIN)
-    axes.locator_params(axis="x", nbins=3)
+    axes.locator_params(axis="x", nbins=3, integer=True)
 
 
 def _set_span(axes: Axes) -> None:

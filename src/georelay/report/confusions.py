@@ -19,7 +19,8 @@ CELL, LARGEST_CELL = 0.33, 0.5  # inches: room for three digits, and what looks 
 MOST_A_LINE = 3
 LABEL_LETTERS = 14  # of a class on one line
 HEAD, GAP = 0.42, 0.15  # inches above a matrix, and beside it
-DARK = 55.0  # percent from which a cell's number is white
+DARK = 70.0  # percent from which white letters stand out more from a cell than black ones
+WORDS = 0.22  # inches of what an axis is called
 
 
 def draw(study: Study) -> Figure:
@@ -27,7 +28,8 @@ def draw(study: Study) -> Figure:
     matrices = [matrix_of(name, study.runs[name]) for name in study.short]
     if not matrices:
         return note_figure("no row of this study has been evaluated yet")
-    label = 0.12 + LETTER * SMALL * max(len(line) for each in matrices for name in each.guesses for line in name.split("\n"))
+    longest = max(len(line) for each in matrices for name in each.guesses for line in name.split("\n"))
+    label = 0.12 + WORDS + LETTER * SMALL * longest
     widest = max(len(each.guesses) for each in matrices)
     columns = max(1, min(MOST_A_LINE, len(matrices), int((WIDTH - label) / (CELL * widest + GAP))))
     cell = min(LARGEST_CELL, (WIDTH - label) / columns / widest - GAP / widest)
@@ -38,7 +40,10 @@ def draw(study: Study) -> Figure:
         left, top = label + column * (cell * widest + GAP), line * tall + HEAD
         axes = _axes(figure, left, top, cell * len(each.guesses), cell * len(each.truths))
         draw_matrix(axes, each)
-        axes.tick_params(labelleft=column == 0 or each.truths != matrices[place - 1].truths)
+        if column == 0 or each.truths != matrices[place - 1].truths:
+            axes.set_ylabel("true class", fontsize=SMALL)
+        else:
+            axes.tick_params(labelleft=False)
         axes.set_title(wrapped(short_name(each.row, study.name), cell * widest, LARGE), fontsize=LARGE, loc="left")
     return figure
 
@@ -78,9 +83,10 @@ def draw_matrix(axes: Axes, matrix: Matrix) -> None:
         if line == column:
             axes.add_patch(Rectangle((column - 0.5, line - 0.5), 1, 1, fill=False, edgecolor="0.3", linewidth=0.8))
         if np.isfinite(share):
-            colour = "white" if share > DARK else "black" if share >= 0.5 else "0.6"
+            colour = "white" if share > DARK else "black" if share >= 0.5 else "0.45"
             axes.text(column, line, f"{share:.0f}", ha="center", va="center", fontsize=SMALL, color=colour)
     axes.set_xticks(range(len(matrix.guesses)), matrix.guesses, rotation=90, fontsize=SMALL)
     axes.set_yticks(range(len(matrix.truths)), matrix.truths, fontsize=SMALL)
+    axes.set_xlabel("predicted class", fontsize=SMALL)
     axes.tick_params(length=0)
     axes.spines[:].set_color("0.7")

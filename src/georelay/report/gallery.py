@@ -42,10 +42,10 @@ FIGURES: Mapping[str, Figure] = {
         title="Differences with their intervals",
         caption=(
             "Rows stand under their parents. A dot is the mean of the paired differences in mIoU, the bar its 95 % interval; "
-            "filled and in colour where the interval leaves zero out, open and grey where it does not. An arrow ends a bar that "
-            "goes on, a number stands for a dot far outside. Where rows have other parents than the study's first row, the "
-            "difference to that one stands beside it; where the study names two bounds, so does the share of the gap between "
-            "them. On the right, mean and standard deviation of mIoU over n seeds, in points."
+            "filled and in colour where the interval leaves zero out, a square where it is worse; open and grey where it does "
+            "not. An arrow ends a bar that goes on, a number stands for a dot far outside. Where rows have other parents than "
+            "the study's first row, the difference to that one stands beside it; where the study names two bounds, so does the "
+            "share of the gap between them. On the right, mean and standard deviation of mIoU over n seeds, in points."
         ),
         alt="Forest plot of study {study}: each row's mIoU minus its parent's with the 95 % interval; mean and spread beside it",
         module="georelay.report.forest",
@@ -67,9 +67,9 @@ FIGURES: Mapping[str, Figure] = {
         title="IoU of each class",
         caption=(
             "A dot is the mean over seeds in points, the bar one standard deviation to each side, the small strokes are the "
-            "seeds. Filled and in colour where the 95 % interval of the difference to the parent row leaves zero out, open "
-            "where it does not; the diamond is a row without a parent here, the dashed line the first row. Each pair of axes "
-            "has a scale of its own."
+            "seeds. Filled and in colour where the 95 % interval of the difference to the parent row leaves zero out, a square "
+            "where it is worse; open where it does not; the diamond is a row without a parent here, the dashed "
+            "line the first row. Each pair of axes has a scale of its own."
         ),
         alt="Dot plots of mIoU and of the IoU of each class for the rows of study {study}, with their spread over seeds",
         module="georelay.report.classes",

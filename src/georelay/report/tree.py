@@ -64,10 +64,10 @@ def draw_interval(axes: Axes, place: int, ends: tuple[float, float, float], sign
 
 
 def sign_of(low: float, high: float) -> dict[str, Any]:
-    """How a difference is marked: filled and coloured where its interval leaves zero out."""
+    """How a difference is marked: filled and coloured where its interval leaves zero out, a square where it is below."""
     if low > 0 or high < 0:
-        colour = BETTER if low > 0 else WORSE
-        return {"marker": "o", "color": colour, "markerfacecolor": colour}
+        marker, colour = ("o", BETTER) if low > 0 else ("s", WORSE)
+        return {"marker": marker, "color": colour, "markerfacecolor": colour}
     return {"marker": "o", "color": OPEN, "markerfacecolor": "white"}
 
 
