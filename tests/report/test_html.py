@@ -97,6 +97,10 @@ def test_the_summary_comes_first_and_tells_what_helps(text: str) -> None:
     summary = text[text.index('id="summary"') : text.index('id="study-clouds"')]
     assert text.index('id="summary"') < text.index('id="study-clouds"') < text.index('id="provenance"')
     assert "Rows compared with their parent: 1, of which 1 helps, 0 hurt and 0 are undecided." in summary
+    assert (
+        "1 study" not in summary
+        and "2 studies, seeds 0, 1, on scenes that a generator drew. Differences are in points" in summary
+    )
     helps = summary[summary.index("What helps") : summary.index("What hurts")]
     assert re.search(r"On clouds, <code>clouds-method</code> is \+\d+\.\d points .*: it helps\.", helps)
     assert "<h3>What hurts</h3>\n<p>Nothing, by this rule.</p>" in summary and "picked after looking" in summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 from evidence import PLACE, Project, finish_study
 from georelay.files import read_json, write_json
 from georelay.geo.raster import write_raster
-from georelay.report.maps_page import png, viewers
+from georelay.report.maps import read_panel
+from georelay.report.maps_page import png, seen_by, viewers
 
 ROWS = {"sky-lower": 0.5, "sky-upper": 0.1}
 
@@ -59,6 +61,15 @@ def test_pictures_have_words_and_missing_ones_are_named(project: Project) -> Non
     ]
     assert "entropy of sky-upper for scene test-000" in alts and len(alts) == 2 + 2 * 2 + 1
     assert first.count("no entropy of this row was kept") == 1
+
+
+def test_an_image_says_who_sees_it(project: Project) -> None:
+    rows = finish_study(project, "sky", ROWS, [0])
+    assert "What every row sees." in viewers("sky", rows, [0], project.root, 1)
+    panel = read_panel(rows, [0], project.root, 1)
+    assert panel is not None and panel.inputs == {"sky-lower": ["optical"], "sky-upper": ["optical"]}
+    other = replace(panel, inputs={"sky-lower": ["sar"], "sky-upper": ["optical", "sar"]})
+    assert [seen_by(modality, other) for modality in ("optical", "sar")] == ["Seen by sky-upper.", "What every row sees."]
 
 
 def test_the_score_beside_a_row_is_that_of_the_scene(project: Project) -> None:

@@ -6,13 +6,14 @@ import os
 import re
 from pathlib import Path
 
-from evidence import Project, finish_study, table_line
+from evidence import Project, finish_study, row, table_line
 from georelay.report.provenance import read_plans
 from georelay.report.provenance_page import limits_section, provenance_section
 from georelay.report.study_page import Chapter
 
 CHILD = table_line(row="s-new", parent="s-low", difference=0.02, low=0.01, high=0.04, p=0.01)
 NAMES = ["sky-low", "sky-new"]
+OPEN = ["sky-other", "sky-aside"]  # undecided; the second is no row of the short comparison
 
 
 def finished(root: Path) -> list[dict[str, object]]:
@@ -38,7 +39,10 @@ def test_the_days_of_runs_are_those_of_their_files(tmp_path: Path) -> None:
 
 def test_limits_are_told_from_what_is_there(tmp_path: Path) -> None:
     rows = finished(tmp_path)
-    lines = [table_line(), CHILD | {"note": "seed 1 missing"}, CHILD | {"row": "s-other", "low": -0.01}]
+    rows += [row("sky-other", "sky"), row("sky-aside", "sky")]
+    rows = [each | {"core": each["experiment"] != "sky-aside"} for each in rows]
+    new = CHILD | {"row": "sky-new"}
+    lines = [table_line(row="sky-low"), new | {"note": "seed 1 missing"}, *(new | {"row": name, "low": -0.01} for name in OPEN)]
     chapters = [
         Chapter("sky", rows, lines, [0], tmp_path, None, {}, {}, 1),
         Chapter("sea", [], [], [0], tmp_path, None, {}, {}, 1),
@@ -46,6 +50,6 @@ def test_limits_are_told_from_what_is_there(tmp_path: Path) -> None:
     text = limits_section(chapters, read_plans(NAMES, tmp_path), [0], tmp_path)
     assert "1 of 2 comparisons are undecided" in text and "p-values are not corrected" in text
     assert "Students were trained for 200 steps" in text and "drawn by a generator" in text
-    assert "of: s-new." in text and "Without a table yet: sea." in text
-    corrected = [Chapter("sky", rows, [CHILD | {"p_holm": 0.04}], [0], tmp_path, None, {}, {}, 1)]
+    assert "of: sky-new." in text and "Without a table yet: sea." in text
+    corrected = [Chapter("sky", rows, [new | {"p_holm": 0.04}], [0], tmp_path, None, {}, {}, 1)]
     assert "not for all studies together" in limits_section(corrected, {}, [0], tmp_path)

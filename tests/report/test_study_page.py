@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from evidence import Project, finish_study, row, table_line
 from georelay.report.study_page import Chapter, study_section
 
@@ -39,6 +41,16 @@ def test_rows_stand_under_their_parents_and_the_best_is_named_once(tmp_path: Pat
     found = re.findall(r'style="--depth:(\d)">(?:<span class="arrow" aria-hidden="true">↳ </span>)?(s-\w+)', text)
     assert found == [("0", "s-low"), ("1", "s-new"), ("2", "s-sub")]
     assert text.count('class="best"') == 1 and text.index('class="best"') < text.index("--depth:1")
+
+
+@pytest.mark.parametrize(
+    ("mean", "said"), [(0.7, "bounds the study from above"), (0.4, "lies below the highest, though meant as the upper bound")]
+)
+def test_an_upper_bound_is_one_only_where_no_row_is_above_it(tmp_path: Path, mean: float, said: str) -> None:
+    lines = [table_line(mean=0.5), table_line(row="s-upper", mean=mean)]
+    rows = [row(line["row"], "s") for line in lines]
+    text = study_section(Chapter("s", rows, lines, [0], tmp_path, ("s-low", "s-upper"), {}, {}, 1))
+    assert f"<code>s-upper</code> {said}, with {100 * mean:.1f}" in text
 
 
 def test_quality_is_shown_with_what_it_means(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from georelay.evaluate.confusion import DEFINITIONS
 
 TERMS = {
+    "row, study": "a row is one method with its settings, run once for every seed; a study is the rows that are compared",
     "n": "number of seeds with a finished, evaluated run",
     **DEFINITIONS,
+    "TP, FP, FN": "pixels that are of a class and taken for it, taken for it only, of it only",
     "mIoU ± sd": "mean and standard deviation over seeds of mIoU, in points: 100 times the fraction",
     "Δ": "the row minus its parent in points of mIoU, paired by seed, mean over the seeds that both have",
     "95 % interval": "bootstrap of Δ over test scenes and seeds together, the seeds' part stretched to the width of a t interval",
@@ -19,6 +21,9 @@ TERMS = {
     "entropy": "of a pixel's class probabilities, as a share of its largest value ln(classes): "
     "0 is sure, 1 is no idea; no measure of being right",
     "parent": "the row that a row was derived from; what it changes stands beside its name",
+    "FAM, FMM, HFAM": "parts of methods, the first two of KTDA, the third of HFD-Net: feature alignment, feature modulation, "
+    "heterogeneous feature alignment",
+    "EO, SAR": "two ways to see the same ground: electro-optical images, and synthetic aperture radar",
     "core": "the rows of a study's short comparison, which the summary keeps to",
     "plan": "the file that a run depends on, and on nothing else: settings, digests of data and code, versions",
 }

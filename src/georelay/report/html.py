@@ -13,7 +13,7 @@ from georelay.report.glossary import TERMS
 from georelay.report.links import read_links
 from georelay.report.page import definitions, folded, items, navigation, page, section, table, titled, words
 from georelay.report.provenance import read_plans
-from georelay.report.provenance_page import byline, limits_section, provenance_section
+from georelay.report.provenance_page import byline, generated, limits_section, provenance_section
 from georelay.report.study_page import PICKED, Chapter, asked, interval_cells, reach_of, study_section
 from georelay.report.tables import Row, interval, points, read_table, spread, table_path
 
@@ -23,6 +23,10 @@ VERDICTS = {
     HURTS: ("What hurts", "Nothing, by this rule."),
     UNDECIDED: ("Undecided", "Nothing."),
 }
+UNITS = (
+    "Differences are in points of mIoU (100 times the fraction), means over n seeds, with their 95 % interval in brackets, all "
+    'from the tables of this run. What they do not tell stands under <a href="#limits">limits</a>.'
+)
 Studies = Mapping[str, Sequence[Row]]
 
 
@@ -43,7 +47,7 @@ def write_report(
         for study, rows in studies.items()
     ]
     sections = [
-        _summary(chapters, seeds),
+        _summary(chapters, seeds, generated(plans, root)),
         *(study_section(chapter) for chapter in chapters),
         section("glossary", "Glossary", definitions(TERMS)),
         provenance_section(chapters, plans, seeds, root),
@@ -59,7 +63,7 @@ def _navigation(studies: Studies) -> str:
     return navigation([*entries, ("glossary", "Glossary"), ("provenance", "Provenance"), ("limits", "Limits")])
 
 
-def _summary(chapters: Sequence[Chapter], seeds: Sequence[int]) -> str:
+def _summary(chapters: Sequence[Chapter], seeds: Sequence[int], drawn: Sequence[bool]) -> str:
     told = [(chapter.study, line) for chapter in chapters for line in compared(chapter.leading)]
     lines = [line for _, line in told]
     count = "1 study" if len(chapters) == 1 else f"{len(chapters)} studies"
@@ -67,12 +71,17 @@ def _summary(chapters: Sequence[Chapter], seeds: Sequence[int]) -> str:
     return section(
         "summary",
         "Summary",
-        f"<p>{count}, seeds {', '.join(map(str, seeds))}; everything below is computed from the tables of this run.</p>",
+        f"<p>{count}, seeds {', '.join(map(str, seeds))}{_ground(drawn)}. {UNITS}</p>",
         asks,
         *(_findings(kind, told) for kind in VERDICTS if told),
         titled("Study by study", table("Baseline and highest mean of each study", *_overview(chapters))),
         folded("All comparisons in one table", _comparisons(told)) if told else "",
     )
+
+
+def _ground(drawn: Sequence[bool]) -> str:
+    """What must be known of the scenes before any number of them."""
+    return f", {'' if all(drawn) else 'in part '}on scenes that a generator drew" if any(drawn) else ""
 
 
 def _findings(verdict: str, told: Sequence[tuple[str, Line]]) -> str:

@@ -70,6 +70,7 @@ class Panel:
     classes: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     seed_of: Mapping[str, int]
+    inputs: Mapping[str, Sequence[str]]  # modalities that each row sees
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def read_panel(rows: Sequence[Row], seeds: Sequence[int], root: Path, scenes: in
     scores = {name: runs[name][seed] for name, seed in lowest.items()}
     pictures = tuple(_scene(scene, receipt, plan, scores, lowest, inputs, root) for scene in tested)
     colours = tuple((r, g, b) for r, g, b in plan["colours"])
-    return Panel(pictures, tuple(plan["classes"]), colours, lowest)
+    return Panel(pictures, tuple(plan["classes"]), colours, lowest, inputs)
 
 
 def _scene(

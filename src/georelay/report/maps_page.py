@@ -60,7 +60,7 @@ def viewers(study: str, rows: Sequence[Row], seeds: Sequence[int], root: Path, s
 
 
 def _viewer(name: str, scene: PanelScene, panel: Panel) -> str:
-    views = [*_given(scene), *(_row_view(row, scene.name, panel) for row in scene.rows)]
+    views = [*_given(scene, panel), *(_row_view(row, scene.name, panel) for row in scene.rows)]
     kinds = [kind for kind in KINDS if any(kind in view.pictures for view in views)]
     switches = "".join(
         _radio(f"{name}-kind", kind, kind, f"as-{kind}", place == 0) for place, kind in enumerate(kinds if len(kinds) > 1 else ())
@@ -87,13 +87,19 @@ def _label(view: _View) -> str:
     return f"<span>{escape(view.name)}</span>{f' <span>{view.score}</span>' if view.score else ''}"
 
 
-def _given(scene: PanelScene) -> Iterator[_View]:
+def _given(scene: PanelScene, panel: Panel) -> Iterator[_View]:
     """What every row starts from: the images, and the truth that it is held against."""
     for modality, pixels in scene.images.items():
         about = f"{modality} image of scene {scene.name}"
-        yield _View(f"image ({modality})", {"": picture(png(pixels, PHOTO_COLOURS), about)}, f"What students see: {modality}.")
+        yield _View(f"image ({modality})", {"": picture(png(pixels, PHOTO_COLOURS), about)}, seen_by(modality, panel))
     told = "What the labels say; black pixels have none and do not count."
     yield _View("truth", {"": picture(png(scene.truth), f"True classes of scene {scene.name}")}, told)
+
+
+def seen_by(modality: str, panel: Panel) -> str:
+    """Whose input an image is: a study may show one to its teacher alone."""
+    rows = [row for row, names in panel.inputs.items() if modality in names]
+    return "What every row sees." if len(rows) == len(panel.inputs) else f"Seen by {', '.join(rows)}."
 
 
 def _row_view(row: RowMap, scene: str, panel: Panel) -> _View:

@@ -90,6 +90,12 @@ def _receipt(folder: Path) -> Receipt | None:
     return Receipt.read(folder) if (folder / RECEIPT).is_file() else None
 
 
+def generated(plans: Plans, root: Path) -> list[bool]:
+    """Of each source that the plans name, whether a generator drew its scenes; of a source that is not here, False."""
+    receipts = [_receipt(root / folder) for folder in {plan["source"]["folder"] for _, plan in plans.values()}]
+    return [receipt is not None and receipt.kind == "synthetic" for receipt in receipts]
+
+
 def _plans(plans: Plans) -> str:
     body = [
         [escape(name), f"<code>{digest}</code>", *(f"<code>{escape(plan['code'][stage][:12])}</code>" for stage in CODE)]
@@ -107,7 +113,7 @@ def limits_section(chapters: Sequence[Chapter], plans: Plans, seeds: Sequence[in
 
 
 def _limits(chapters: Sequence[Chapter], plans: Plans, seeds: Sequence[int], root: Path) -> Iterator[str]:
-    lines = [line for chapter in chapters for line in compared(chapter.lines)]
+    lines = [line for chapter in chapters for line in compared(chapter.leading)]
     open_ones = sum(judge(line) == UNDECIDED for line in lines)
     yield (
         f"{len(seeds)} seeds are few: {open_ones} of {len(lines)} comparisons are undecided. An interval that touches zero is "
@@ -119,7 +125,8 @@ def _limits(chapters: Sequence[Chapter], plans: Plans, seeds: Sequence[int], roo
         yield "p-values are not corrected for the number of comparisons."
     yield "The row with the highest mean is picked after looking at the test scenes, so its score flatters it."
     yield "An interval speaks of other seeds and other scenes like these, not of other sensors, places or training budgets."
-    steps = sorted({int(plan["settings"]["train"]["steps"]) for _, plan in plans.values()})
+    students = [line["row"] for chapter in chapters for line in chapter.rivals if line["row"] in plans]
+    steps = sorted({int(plans[name][1]["settings"]["train"]["steps"]) for name in students})
     if steps:
         span = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
         yield f"Students were trained for {span} steps; what is better then need not be better after ten times as many."
@@ -127,6 +134,5 @@ def _limits(chapters: Sequence[Chapter], plans: Plans, seeds: Sequence[int], roo
         yield f"Something is amiss or to be said, under the tables, of: {', '.join(noted)}."
     if untold := [chapter.study for chapter in chapters if not chapter.lines]:
         yield f"Without a table yet: {', '.join(untold)}."
-    receipts = [_receipt(root / folder) for folder in {plan["source"]["folder"] for _, plan in plans.values()}]
-    if any(receipt and receipt.kind == "synthetic" for receipt in receipts):
+    if any(generated(plans, root)):
         yield "Scenes of synthetic sources are drawn by a generator: they compare methods, and say little of any real place."

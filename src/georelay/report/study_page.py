@@ -96,20 +96,27 @@ def study_section(chapter: Chapter) -> str:
 
 
 def _bound_sentence(chapter: Chapter) -> Iterator[str]:
+    """Where the upper bound lies, which is above the others by intent only."""
+    top = best(chapter.rivals)
     for line in chapter.lines:
         if line not in chapter.rivals and line["n"]:
+            below = top is not None and line["mean"] < top["mean"]
+            place = "lies below the highest, though meant as the upper bound" if below else "bounds the study from above"
             score = spread(line["mean"], line["sd"])
-            yield f"`{line['row']}` bounds the study from above, with {score} points: it sees what the other rows do not."
+            yield f"`{line['row']}` {place}, with {score} points. It sees what the other rows do not, and is not counted here."
 
 
 def _about(chapter: Chapter) -> str:
     """What is segmented, from what, and how it is tested, as plans and scores have it."""
     tested = {len(scores.scenes) for found in chapter.runs.values() for scores in found.values()}
-    plans = [chapter.plans[line["row"]][1] for line in chapter.lines if line["row"] in chapter.plans]
+    plans, seeing = (
+        [chapter.plans[line["row"]][1] for line in lines if line["row"] in chapter.plans]
+        for lines in (chapter.lines, chapter.rivals)
+    )
     told = [
         ("Task", [plan["task"] for plan in plans]),
         ("classes", [", ".join(plan["classes"]) for plan in plans]),
-        ("seen by students", [" + ".join(plan["inputs"]) for plan in plans]),
+        ("seen by students", [" + ".join(plan["inputs"]) for plan in seeing]),
         ("methods", [plan["method"] for plan in plans]),
         ("test scenes", [str(count) for count in sorted(tested)]),
         ("seeds", [", ".join(map(str, chapter.seeds))]),

@@ -28,7 +28,7 @@ a { color: var(--link); } code { font-size: .875em; overflow-wrap: anywhere; }
 abbr { text-underline-offset: .2em; white-space: nowrap; }
 nav { position: sticky; top: 0; z-index: 3; background: var(--paper); border-bottom: 1px solid var(--line); overflow-x: auto; }
 nav ul { display: flex; gap: 1.25rem; max-width: 72rem; margin: 0 auto; padding: .5rem 1.25rem; }
-nav ul { list-style: none; white-space: nowrap; } nav li { margin: 0; }
+nav ul { list-style: none; white-space: nowrap; width: max-content; min-width: min(100%, 72rem); } nav li { margin: 0; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 .soft, figcaption, caption { color: var(--soft); } figcaption, caption { font-size: .9rem; }
@@ -84,6 +84,11 @@ details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; }
   body { font-size: 15px; } h1 { font-size: 1.45rem; } th, td { padding: .25rem .45rem; }
   th:first-child { min-width: 8.5rem; max-width: 8.5rem; } .indent { --step: .5em; }
   figure.drawn { overflow-x: auto; } figure.drawn img { max-width: none; }
+  nav { scrollbar-width: none; background: linear-gradient(to right, var(--paper) 50%, transparent) 0 / 3rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 50%, transparent) 100% / 3rem 100% no-repeat local,
+    linear-gradient(to right, var(--edge), transparent) 0 / .5rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--edge), transparent) 100% / .5rem 100% no-repeat scroll var(--paper); }
+  nav ul { gap: 1rem; padding: .5rem 1rem; font-size: .95rem; }
   .viewer { padding: .5rem .6rem .75rem; }
   .stage { display: flex; flex-wrap: wrap; gap: .35rem; } .stage > label { margin: 0; gap: .5rem; }
   .layer { order: 1; width: 100%; }
