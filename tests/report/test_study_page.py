@@ -53,6 +53,15 @@ def test_an_upper_bound_is_one_only_where_no_row_is_above_it(tmp_path: Path, mea
     assert f"<code>s-upper</code> {said}, with {100 * mean:.1f}" in text
 
 
+def test_a_warning_of_the_baseline_looks_at_children_of_it_as_well(tmp_path: Path) -> None:
+    finish_study(Project(tmp_path), "s", {"s-low": 0.3, "s-new": 0.2, "s-sub": 0.2}, (0, 1, 2))
+    base = {"base": "s-low", "base_difference": 0.02, "base_high": 0.04}
+    sub = CHILD | base | {"row": "s-sub", "parent": "s-new", "base_low": -0.01}
+    warning = "Warning: every 95 % interval of the differences to s-low holds zero"
+    assert warning not in section(tmp_path, table_line(), CHILD | base | {"base_low": 0.01}, sub)
+    assert warning in section(tmp_path, table_line(), CHILD | base | {"base_low": -0.01}, sub)
+
+
 def test_quality_is_shown_with_what_it_means(tmp_path: Path) -> None:
     assert "Quality" not in section(tmp_path, table_line())
     finish_study(Project(tmp_path), "s", {"s-low": 0.3}, (0, 1, 2))
