@@ -84,6 +84,7 @@ details { margin: .75rem 0; } summary { cursor: pointer; font-weight: 600; }
   body { font-size: 15px; } h1 { font-size: 1.45rem; } th, td { padding: .25rem .45rem; }
   th:first-child { min-width: 8.5rem; max-width: 8.5rem; } .indent { --step: .5em; }
   figure.drawn { overflow-x: auto; } figure.drawn img { max-width: none; }
+  figure.drawn figcaption { position: sticky; left: 0; }
   nav { scrollbar-width: none; background: linear-gradient(to right, var(--paper) 50%, transparent) 0 / 3rem 100% no-repeat local,
     linear-gradient(to left, var(--paper) 50%, transparent) 100% / 3rem 100% no-repeat local,
     linear-gradient(to right, var(--edge), transparent) 0 / .5rem 100% no-repeat scroll,
