@@ -41,6 +41,16 @@ def test_rows_stand_under_their_parents_and_the_best_is_named_once(tmp_path: Pat
     assert text.count('class="best"') == 1 and text.index('class="best"') < text.index("--depth:1")
 
 
+def test_of_the_differences_to_the_baseline_all_are_looked_at(tmp_path: Path) -> None:
+    """s-new, whose parent is the baseline, leaves zero out; s-sub, whose parent it is not, holds it."""
+    finish_study(Project(tmp_path), "s", {"s-low": 0.3, "s-new": 0.2, "s-sub": 0.2}, (0, 1, 2))
+    base = {"base": "s-low", "base_difference": 0.02, "base_high": 0.04}
+    new, sub = (CHILD | base | {"base_low": low} for low in (0.01, -0.01))
+    warning = "every 95 % interval of the differences to s-low holds zero"
+    assert warning not in section(tmp_path, table_line(), new, sub | {"row": "s-sub", "parent": "s-new"})
+    assert warning in section(tmp_path, table_line(), new | {"base_low": -0.01}, sub | {"row": "s-sub", "parent": "s-new"})
+
+
 def test_quality_is_shown_with_what_it_means(tmp_path: Path) -> None:
     assert "Quality" not in section(tmp_path, table_line())
     finish_study(Project(tmp_path), "s", {"s-low": 0.3}, (0, 1, 2))

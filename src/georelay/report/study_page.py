@@ -184,9 +184,9 @@ def _base_numbers(line: Line) -> list[str]:
 def _cautions(chapter: Chapter) -> list[str]:
     """What to know before believing the table."""
     ends = {"a parent": [(line["low"], line["high"]) for line in chapter.lines]}
-    for line in chapter.lines:
-        if line["base"] and line["base"] != line["parent"]:
-            ends.setdefault(line["base"], []).append((line["base_low"], line["base_high"]))
+    based = [line for line in chapter.lines if has_base(line)]
+    if any(line["base"] != line["parent"] for line in based):
+        ends[based[0]["base"]] = [(line["base_low"], line["base_high"]) for line in based]
     return cautions(chapter.runs, ends) if any(chapter.runs.values()) else []
 
 
