@@ -61,6 +61,11 @@ def test_one_comparison_in_a_sentence(numbers: tuple[float, ...], holm: float, s
     assert told.replace("\N{NO-BREAK SPACE}", " ") == f"On clouds, `s-new` is {said}"
 
 
+def test_a_comparison_counts_its_pairs_and_not_the_row_s_seeds() -> None:
+    told = findings.sentence("clouds", line("s-new", 0.004, -0.009, 0.017, 0.4, pairs=2.0))
+    assert "(n = 2, p = 0.40" in told.replace(findings.SPACE, " ")
+
+
 def test_tables_without_corrected_values_say_so() -> None:
     old = line("s-new", 0.02, 0.01, 0.03, 0.04)
     assert findings.judge(old) == "helps" and findings.rule([old]) == findings.UNCORRECTED

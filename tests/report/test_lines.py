@@ -23,7 +23,8 @@ def test_a_missing_seed_is_said_and_the_rest_is_paired(root: Path) -> None:
 
 def test_a_parent_with_fewer_seeds_limits_the_pairs(root: Path) -> None:
     (root / "results/scores/base/seed0.json").unlink()
-    assert compare_rows(root, [row("base", "s"), row("better", "s", "base")])["better"]["note"] == "difference over seeds 1, 2"
+    line = compare_rows(root, [row("base", "s"), row("better", "s", "base")])["better"]
+    assert (line["n"], line["pairs"], line["note"]) == (3, 2, "difference over seeds 1, 2")
 
 
 def test_one_seed_has_an_interval_but_no_spread_and_no_p(root: Path) -> None:

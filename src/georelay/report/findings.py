@@ -70,7 +70,8 @@ def sentence(study: str, line: Line) -> str:
 
 
 def _surety(line: Line) -> str:
-    seeds = f"n{SPACE}={SPACE}{line['n']}"
+    pairs = line["n"] if math.isnan(line["pairs"]) else line["pairs"]  # a parent may lack seeds
+    seeds = f"n{SPACE}={SPACE}{pairs:g}"
     p = sure_p(line)
     if math.isnan(p):
         return f"{seeds}, no p"

@@ -22,7 +22,7 @@ from georelay.evaluate.statistics import NOISE
 
 COLUMNS = (
     *("row", "parent", "why", "n", "mean", "sd"),
-    *("difference", "low", "high", "p", "p_holm", "effect"),
+    *("difference", "low", "high", "p", "p_holm", "effect", "pairs"),
     *("base", "base_difference", "base_low", "base_high", "base_p", "base_p_holm"),
     "note",
 )
