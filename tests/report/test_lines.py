@@ -73,6 +73,21 @@ def test_a_run_that_was_begun_is_told_from_one_that_never_was(root: Path) -> Non
     )
 
 
+def test_a_run_without_a_counted_pixel_is_no_failed_one_and_in_no_number(root: Path) -> None:
+    """Of `better` nothing was counted at seed 1, of `blank` at none of two; seed 2 of it was never run."""
+    nothing = Scores(("a", "b", "never"), RIGHT_SCENES, np.zeros((2, 4, 3), np.int64))
+    for name, seed in (("better", 1), ("blank", 0), ("blank", 1)):
+        write_scores(nothing, name, seed, root)
+        trace(root, f"results/logs/evaluate/{name}/seed{seed}.log")
+    lines = compare_rows(root, [row("base", "s"), row("better", "s", "base"), row("blank", "s", "better")])
+    said = "without a counted pixel: no true class where the map has one"
+    assert lines["better"]["note"] == f"seed 1 {said}"
+    assert lines["blank"]["note"] == f"seeds 0, 1 {said}; seed 2 missing"
+    assert (lines["better"]["n"], lines["better"]["pairs"], lines["blank"]["n"]) == (2, 2, 0)
+    expected = np.mean([right_miou(RIGHT["better"][s]) - right_miou(RIGHT["base"][s]) for s in (0, 2)])
+    assert lines["better"]["difference"] == pytest.approx(expected, abs=1e-6) and math.isnan(lines["blank"]["difference"])
+
+
 def test_a_row_whose_runs_all_failed_is_none_that_was_not_run(root: Path) -> None:
     trace(root, "results/runs/failed/seed1/plan.json")
     line = compare_rows(root, [row("base", "s"), row("failed", "s", "base")])["failed"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from georelay.evaluate.confusion import mean_iou
+from georelay.evaluate.scores import scores_path
 from georelay.evaluate.statistics import (
     NO_DIFFERENCE,
     Difference,
@@ -118,10 +119,13 @@ def _line(row: Row, depth: int, own: Runs, parent: Against, base: Against, missi
 
 
 def _unscored_runs(name: str, own: Runs, seeds: Sequence[int], root: Path) -> Iterator[str]:
-    """Seeds that were never run, and those that were begun: a failed run is no missing one."""
-    traces = {seed: _trace(name, seed, root) for seed in seeds if seed not in own}
+    """Seeds that nothing was counted of, that were never run, and that were begun: a failed run is no missing one."""
+    empty = [seed for seed in seeds if seed not in own and scores_path(name, seed, root).is_file()]
+    traces = {seed: _trace(name, seed, root) for seed in seeds if seed not in (*own, *empty)}
     never = [seed for seed, trace in traces.items() if trace is None]
-    if not own:
+    if empty:
+        yield f"{_seeds(empty)} without a counted pixel: no true class where the map has one"
+    if not own and not empty:
         yield "no runs" if len(never) == len(seeds) else "no finished runs"
     elif never:
         yield f"{_seeds(never)} missing"

@@ -43,9 +43,9 @@ def table_path(study: str, root: Path) -> Path:
 
 
 def read_runs(experiment: str, seeds: Sequence[int], root: Path) -> dict[int, Scores]:
-    """The scores of a row's evaluated runs by seed; seeds without scores are left out."""
+    """The scores of a row's evaluated runs by seed; seeds without scores, or without a counted pixel, are left out."""
     found = {seed: read_scores(experiment, seed, root) for seed in seeds}
-    return {seed: scores for seed, scores in found.items() if scores is not None}
+    return {seed: scores for seed, scores in found.items() if scores is not None and scores.pooled.any()}
 
 
 def core_rows(rows: Sequence[Row]) -> set[str]:
