@@ -51,8 +51,14 @@ def test_p_is_that_of_scipys_paired_test(count: int) -> None:
 
 def test_p_of_one_pair_and_of_equal_differences() -> None:
     assert math.isnan(paired_t_test(np.array([0.1])))
-    assert paired_t_test(np.zeros(3)) == 1.0
-    assert paired_t_test(np.full(3, 0.25)) == 0.0
+    assert paired_t_test(np.zeros(3)) == paired_t_test(np.array([0.0, 1e-17, -1e-17])) == 1.0
+    assert math.isnan(paired_t_test(np.full(3, 0.25))) and math.isnan(paired_t_test(np.array([0.1, 0.3 - 0.2, 0.1])))
+
+
+def test_no_p_is_below_zero() -> None:
+    """Where t is large the series of an even number of degrees of freedom ends a rounding above 1."""
+    alike = [1 + 10.0**-power * np.arange(25) for power in np.linspace(2, 10, 50)]
+    assert min(paired_t_test(differences) for differences in alike) == 0
 
 
 def test_difference_is_child_minus_parent_over_common_seeds() -> None:

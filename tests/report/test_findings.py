@@ -51,8 +51,8 @@ def line(
         (
             (0.02, 0.01, 0.03, NONE),
             NONE,
-            "+2.0 points [+1.0, +3.0] over its parent `s-old` (n = 3, no p): undecided, as one pair of seeds says nothing of "
-            "other seeds.",
+            "+2.0 points [+1.0, +3.0] over its parent `s-old` (n = 3, no p): undecided, as one pair of seeds, or several all "
+            "alike, says nothing of other seeds.",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from evidence import RIGHT, RIGHT_SCENES, compare_rows, right_miou, row, score_right
 from georelay.evaluate.scores import Scores, write_scores
+from georelay.report.findings import judge
 from georelay.report.lines import baseline
 
 
@@ -31,6 +32,18 @@ def test_one_seed_has_an_interval_but_no_spread_and_no_p(root: Path) -> None:
     line = compare_rows(root, [row("base", "s"), row("better", "s", "base")], seeds=(0,))["better"]
     assert line["n"] == 1 and math.isnan(line["sd"]) and math.isnan(line["p"]) and not math.isnan(line["low"])
     assert line["note"] == "one pair: the interval covers test scenes only, and there is no p"
+
+
+def test_seeds_that_change_nothing_are_said_and_decide_nothing(root: Path) -> None:
+    """As a teacher that is tested itself; of two such rows the difference is one number, three times over."""
+    for name, right in (("fixed", 80), ("other", 90)):
+        for seed in range(3):
+            score_right(root, name, seed, right)
+    lines = compare_rows(root, [row("base", "s"), row("fixed", "s", "base"), row("other", "s", "fixed")])
+    said = "the same counts at every seed: no sd, interval or p tells what training it anew would change"
+    assert [lines[name]["note"] for name in ("base", "fixed", "other")] == ["", said, said]
+    assert lines["fixed"]["p"] < 0.05 and math.isnan(lines["other"]["p"]) and lines["other"]["pairs"] == 3
+    assert judge(lines["other"]) == "undecided"
 
 
 def test_a_row_without_runs_is_listed(root: Path) -> None:

@@ -181,14 +181,14 @@ def _interval(samples: np.ndarray) -> tuple[float, float]:
 
 
 def paired_t_test(differences: np.ndarray) -> float:
-    """Two-sided p-value of a mean difference of zero; NaN below two pairs."""
+    """Two-sided p-value of a mean difference of zero; NaN below two pairs, or where all are one number but 0."""
     finite = differences[np.isfinite(differences)]
     if finite.size < 2:
         return math.nan
+    if np.ptp(finite) < ROUNDING:
+        return 1.0 if abs(finite[0]) < ROUNDING else math.nan
     error = float(finite.std(ddof=1)) / math.sqrt(finite.size)
-    if error == 0:
-        return 1.0 if finite[0] == 0 else 0.0
-    return 1.0 - t_coverage(abs(float(finite.mean())) / error, finite.size - 1)
+    return max(0.0, 1.0 - t_coverage(abs(float(finite.mean())) / error, finite.size - 1))  # the series may end above 1
 
 
 def hedges(differences: np.ndarray) -> float:

@@ -112,7 +112,7 @@ def _corrected(family: Mapping[str, Against]) -> dict[str, Against]:
 
 def _line(row: Row, depth: int, own: Runs, parent: Against, base: Against, missing: Iterable[str]) -> Line:
     summary = summarise([float(mean_iou(scores.pooled)) for scores in own.values()])
-    notes = [*missing, *_false_classes(own), *_pairs_note(parent, own)]
+    notes = [*missing, *_alike(own), *_false_classes(own), *_pairs_note(parent, own)]
     if base.reason or base.whole.seeds != parent.whole.seeds:
         notes += _pairs_note(base, own, named=True)
     return Line(row["experiment"], row["why"], depth, summary, parent, base, tuple(dict.fromkeys(notes)))
@@ -140,6 +140,13 @@ def _trace(name: str, seed: int, root: Path) -> str | None:
 
 def _seeds(seeds: Sequence[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def _alike(own: Runs) -> Iterator[str]:
+    """Runs that do not depend on their seed are one run, however often it was counted."""
+    first, *others = [scores.counts for scores in own.values()] or [np.empty(0)]
+    if others and all(np.array_equal(first, other) for other in others):
+        yield "the same counts at every seed: no sd, interval or p tells what training it anew would change"
 
 
 def _false_classes(own: Runs) -> Iterator[str]:
