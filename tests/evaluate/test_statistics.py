@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -90,12 +91,18 @@ def test_no_common_seed_gives_no_difference() -> None:
     assert len(paired_differences({0: confusions(0.8, 4, 0)}, {1: confusions(0.8, 4, 0)}, RESAMPLES, seed=0)) == 1
 
 
+def stretched(draws: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Draws of three scenes as far from the difference of all three as a t interval with two degrees of freedom asks for."""
+    return np.asarray(exact + math.sqrt(3 / 2) * stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975) * (draws - exact))
+
+
 def test_one_seed_gives_the_interval_of_all_draws_of_scenes() -> None:
     child, parent = confusions(0.85, 3, 0), confusions(0.7, 3, 1)
     draws = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3)  # all 27 equally likely draws of 3 scenes
-    exact = [mean_iou(child[draw].sum(0)) - mean_iou(parent[draw].sum(0)) for draw in draws]
+    drawn = np.array([mean_iou(child[draw].sum(0)) - mean_iou(parent[draw].sum(0)) for draw in draws])
     result = paired_difference({0: child}, {0: parent}, 20_000, seed=0)
-    assert (result.low, result.high) == pytest.approx((min(exact), max(exact)))  # 1/27 > 2.5 %: the ends are the extremes
+    ends = stretched(drawn, mean_iou(child.sum(0)) - mean_iou(parent.sum(0)))
+    assert (result.low, result.high) == pytest.approx((ends.min(), ends.max()))  # 1/27 > 2.5 %: the ends are the extremes
     assert math.isnan(result.p)
 
 
@@ -113,10 +120,11 @@ def test_classes_have_their_own_differences_in_the_same_draws() -> None:
 def test_one_seed_gives_a_class_the_interval_of_all_draws_of_scenes() -> None:
     child, parent = confusions(0.85, 3, 0), confusions(0.7, 3, 1)
     draws = np.stack(np.meshgrid(*[range(3)] * 3), -1).reshape(-1, 3)
-    exact = np.array([class_iou(child[draw].sum(0)) - class_iou(parent[draw].sum(0)) for draw in draws])
+    drawn = np.array([class_iou(child[draw].sum(0)) - class_iou(parent[draw].sum(0)) for draw in draws])
+    ends = stretched(drawn, class_iou(child.sum(0)) - class_iou(parent.sum(0)))
     _, *classes = paired_differences({0: child}, {0: parent}, 20_000, seed=0)
     for place, found in enumerate(classes):
-        assert (found.low, found.high) == pytest.approx((exact[:, place].min(), exact[:, place].max()))
+        assert (found.low, found.high) == pytest.approx((ends[:, place].min(), ends[:, place].max()))
 
 
 def test_a_class_in_few_scenes_is_left_out_of_draws_without_it_and_an_absent_one_has_no_numbers() -> None:
@@ -144,14 +152,14 @@ def test_scenes_alike_leave_the_width_of_a_t_interval_to_the_seeds() -> None:
     assert (result.low, result.high) == pytest.approx((low, high), abs=0.1 * (high - low))
 
 
-def test_stretch_is_one_for_a_seed_and_falls_towards_one() -> None:
-    factors = [statistics._stretch(seeds) for seeds in (1, 2, 3, 5, 50)]
+def test_stretch_is_one_for_a_seed_or_scene_and_falls_towards_one() -> None:
+    factors = [statistics._stretch(drawn) for drawn in (1, 2, 3, 5, 50)]
     assert factors[0] == 1.0
     assert factors[1] > factors[2] > factors[3] > factors[4] > 1.0
     assert factors[2] == pytest.approx(math.sqrt(1.5) * stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975))
 
 
-def trial_with_no_effect(trial: int) -> bool:
+def trial_by_seeds(trial: int) -> bool:
     """Whether the interval of two rows that differ by their three seeds alone holds zero."""
     shift = np.random.default_rng(trial).normal(0, 0.02, (2, 3))
     rows = [{s: confusions(0.75 + row[s], 6, trial, 40_000, 0.0) for s in range(3)} for row in shift]
@@ -159,7 +167,15 @@ def trial_with_no_effect(trial: int) -> bool:
     return result.low <= 0 <= result.high
 
 
-def test_interval_covers_with_three_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0.90 <= np.mean([trial_with_no_effect(trial) for trial in range(200)]) <= 0.99
-    monkeypatch.setattr(statistics, "_stretch", lambda seeds: 1.0)
-    assert np.mean([trial_with_no_effect(trial) for trial in range(200)]) < 0.85  # why the stretch is there
+def trial_by_scenes(trial: int) -> bool:
+    """The same for one seed and rows that differ by their four scenes alone."""
+    rows = [confusions(0.75, 4, 2 * trial + row, 40_000) for row in range(2)]
+    result = paired_difference({0: rows[0]}, {0: rows[1]}, 300, seed=0)
+    return result.low <= 0 <= result.high
+
+
+@pytest.mark.parametrize("trial", [trial_by_seeds, trial_by_scenes])
+def test_interval_covers_with_few_seeds_or_scenes(trial: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.90 <= np.mean([trial(number) for number in range(200)]) <= 0.99
+    monkeypatch.setattr(statistics, "_stretch", lambda drawn: 1.0)
+    assert np.mean([trial(number) for number in range(200)]) < 0.85  # why the stretch is there

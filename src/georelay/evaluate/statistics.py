@@ -4,10 +4,10 @@ Two things vary when an experiment is repeated: the seed of the training and the
 difference covers both. Each bootstrap sample draws test scenes with replacement (the same draw for both rows and all
 seeds, since all are tested on the same scenes), adds up their confusion matrices, scores them, and takes the difference
 of each seed; then it draws seeds with replacement. Drawing 3 seeds from 3 makes intervals too narrow (a nominal 95 %
-interval covered 78 % in a simulation where seeds dominate), so the seeds' part of each sample is stretched by
-sqrt(n / (n - 1)) * t / z, the ratio between a t interval and a plug-in normal one; that covered 93 to 99 % for 2 to 8
-seeds, whichever of seeds and scenes varied more. What varies by seed and scene jointly is counted in both draws, so
-intervals err on the wide side where there are few scenes. With one seed the interval covers scenes only. The p-value is that
+interval covered 78 % in a simulation where seeds dominate), and so does drawing 4 scenes from 4 (80 % where they do); so what
+each draw moves is stretched by sqrt(n / (n - 1)) * t / z, the ratio between a t interval and a plug-in normal one. What varies
+by seed and scene jointly is counted in both draws, so intervals err on the wide side. With one seed the interval covers scenes
+only, with one scene seeds only. The p-value is that
 of a paired t-test over seeds, two-sided; a study corrects those of its comparisons after Holm. mIoU and the IoU of every
 class come from the same samples; a sample whose scenes hold nothing of a class has no IoU of it and is left out there. Plain
 numpy: scipy.stats takes longer to import (1.6 s) than all of this to run; the tests hold it against scipy.
@@ -99,8 +99,7 @@ def paired_differences(
     if not seeds:
         return (NO_DIFFERENCE,)
     pair = np.stack([[child[s], parent[s]] for s in seeds])  # [seed, row, scene, truth, predicted]
-    (exact,) = _differences_by_seed(pair.sum(2))
-    (samples,) = _bootstrap(pair, resamples, np.random.default_rng(seed))
+    ((exact, samples),) = _bootstrap(pair, resamples, np.random.default_rng(seed))
     return tuple(
         Difference(seeds, float(by_seed.mean()), *_interval(drawn), paired_t_test(by_seed), hedges(by_seed))
         for by_seed, drawn in zip(exact, samples, strict=True)
@@ -115,9 +114,8 @@ def gap_shares(
     if not seeds:
         return (NO_SHARE,)
     three = np.stack([[row[s], upper[s], lower[s]] for s in seeds])
-    exact = _differences_by_seed(three.sum(2))
-    samples = _bootstrap(three, resamples, np.random.default_rng(seed))
-    return tuple(_share(seeds, *parts) for parts in zip(*exact, *samples, strict=True))
+    (gain, gains), (gap, gaps) = _bootstrap(three, resamples, np.random.default_rng(seed))
+    return tuple(_share(seeds, *parts) for parts in zip(gain, gap, gains, gaps, strict=True))
 
 
 def _share(seeds: tuple[int, ...], gain: np.ndarray, gap: np.ndarray, gains: np.ndarray, gaps: np.ndarray) -> Share:
@@ -147,29 +145,30 @@ def _differences_by_seed(pooled: np.ndarray) -> list[np.ndarray]:
     return [scores[..., row] - scores[..., -1] for row in range(scores.shape[-1] - 1)]
 
 
-def _bootstrap(stack: np.ndarray, resamples: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Samples [score, sample] of the mean differences over seeds and scenes together: of every row to the last."""
+def _bootstrap(stack: np.ndarray, resamples: int, generator: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of every row to the last: differences [score, seed], and samples [score, sample] of their mean over seeds and scenes."""
     seeds, rows, scenes, *matrix = stack.shape
     weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
     cells = np.moveaxis(stack, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
     pooled = (weights @ cells).reshape(resamples, seeds, rows, *matrix)
     places = generator.integers(0, seeds, (resamples, seeds))
-    return [_mean_over_seeds(by_seed, places) for by_seed in _differences_by_seed(pooled)]
+    pairs = zip(_differences_by_seed(stack.sum(2)), _differences_by_seed(pooled), strict=True)
+    return [(exact, _stretched(exact, drawn, scenes, places)) for exact, drawn in pairs]
 
 
-def _mean_over_seeds(by_seed: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Of samples [score, sample, seed], each with its draw of seeds, stretched."""
+def _stretched(exact: np.ndarray, by_seed: np.ndarray, scenes: int, places: np.ndarray) -> np.ndarray:
+    """Means over seeds of samples [score, sample, seed] of scenes, each with its draw of seeds; both draws stretched."""
+    mean, centre = exact.mean(1)[:, None], by_seed.mean(2)
     drawn = np.take_along_axis(by_seed, places[None], axis=2).mean(2)
-    centre = by_seed.mean(2)
-    return np.asarray(centre + _stretch(by_seed.shape[2]) * (drawn - centre))
+    return np.asarray(mean + _stretch(scenes) * (centre - mean) + _stretch(by_seed.shape[2]) * (drawn - centre))
 
 
-def _stretch(seeds: int) -> float:
-    """Factor on the seeds' part of a bootstrap sample, see the module's text; irrelevant for one seed."""
-    if seeds < 2:
+def _stretch(drawn: int) -> float:
+    """Factor on what a draw of so many seeds or scenes moves, see the module's text; irrelevant for one."""
+    if drawn < 2:
         return 1.0
     normal = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    return math.sqrt(seeds / (seeds - 1)) * t_quantile(LEVEL, seeds - 1) / normal
+    return math.sqrt(drawn / (drawn - 1)) * t_quantile(LEVEL, drawn - 1) / normal
 
 
 def _interval(samples: np.ndarray) -> tuple[float, float]:

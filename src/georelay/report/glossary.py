@@ -9,7 +9,7 @@ TERMS = {
     **DEFINITIONS,
     "mIoU ± sd": "mean and standard deviation over seeds of mIoU, in points: 100 times the fraction",
     "Δ": "the row minus its parent in points of mIoU, paired by seed, mean over the seeds that both have",
-    "95 % interval": "bootstrap of Δ over test scenes and seeds together, the seeds' part stretched to the width of a t interval",
+    "95 % interval": "bootstrap of Δ over test scenes and seeds together, what each draw moves stretched to a t interval's width",
     "p": "two-sided paired t-test of Δ over seeds, test scenes taken as given, for this comparison alone",
     "p (Holm)": "p corrected by Holm's method for the number of comparisons in the study",
     "effect": "mean paired difference over seeds in units of its standard deviation, with Hedges' correction for few seeds; "

@@ -153,7 +153,7 @@ def definitions(resamples: int) -> str:
     texts = DEFINITIONS | {
         "n": "number of seeds with a finished, evaluated run",
         "Δ": "this row minus its parent, paired by seed, mean over the seeds that both have",
-        "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), the seeds' part "
+        "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), what each draw moves "
         "stretched to the width of a t interval, since a plain bootstrap of 3 seeds covers far less than 95 %",
         "p (Holm)": "two-sided paired t-test over seeds, test scenes taken as given, corrected after Holm for the number of "
         "comparisons to a parent in the study, those to the baseline among themselves: where no row has any effect, at most one "
