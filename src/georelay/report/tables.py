@@ -155,9 +155,10 @@ def definitions(resamples: int) -> str:
         "Δ": "this row minus its parent, paired by seed, mean over the seeds that both have",
         "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), what each draw moves "
         "stretched to the width of a t interval, since a plain bootstrap of 3 seeds covers far less than 95 %",
-        "p (Holm)": "two-sided paired t-test over seeds, test scenes taken as given, corrected after Holm for the number of "
-        "comparisons to a parent in the study, those to the baseline among themselves: where no row has any effect, at most one "
-        "study in twenty finds one below 0.05; `p` in the CSV is not corrected",
+        "p (Holm)": "the larger p of two t-tests of the Δ paired by seed, both two-sided: over seeds, and with the error of the "
+        "test scenes added; corrected after Holm for the number of comparisons to a parent in the study, those to the baseline "
+        "among themselves: where no row has any effect, about one study in twenty finds one below 0.05; `p` in the CSV is not "
+        "corrected",
         "effect": "the Δ in standard deviations of the paired differences over seeds (d_z), with Hedges' correction for few of "
         "them, from three pairs on; it is coarse: at 5 seeds its own standard error is 0.5 or more",
         "against the baseline": "this row minus the first row of the study that has no parent in it; paired, drawn and tested as "
