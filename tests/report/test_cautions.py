@@ -77,7 +77,25 @@ def test_intervals_that_all_hold_zero_are_a_warning() -> None:
 def test_classes_without_a_true_pixel_are_named() -> None:
     runs = {"one": {0: scores(50)}, "two": {0: scores(60)}, "ghost": {}}
     assert cautions(runs, {})[1:] == ["No true pixel of the test scenes is of class c: left out of mIoU, unless it is predicted."]
-    runs["far"] = {0: scores(50, ("city",), third=5)}
+    runs["far"] = {0: scores(50, ("city", "town"), third=5)}
     assert cautions(runs, {})[1:] == [
         "No true pixel of the test scenes of one, two is of class c: left out of mIoU, unless it is predicted."
+    ]
+
+
+def test_a_class_in_so_few_scenes_that_many_draws_lack_it_is_named() -> None:
+    """Of 30 scenes 2 lack one of every 8 draws, (28 / 30)^30 = 0.13; 3 one of 24: 0.042."""
+    names = tuple(f"scene-{place:02d}" for place in range(30))
+    counts = np.tile([[9, 1, 0], [1, 9, 0], [0, 0, 0]], (30, 1, 1))
+    counts[:2, 2, 2] = 5
+    (said,) = cautions({"one": {0: Scores(("a", "b", "c"), names, counts)}}, {})[1:]
+    assert said.startswith("Warning: so few of the test scenes hold class c that")
+    counts[2, 2, 2] = 5
+    assert cautions({"one": {0: Scores(("a", "b", "c"), names, counts)}}, {})[1:] == []
+
+
+def test_a_single_scene_is_a_warning() -> None:
+    runs = {"one": {0: scores(50, third=1)}, "far": {0: scores(50, ("city",), third=1)}}
+    assert cautions(runs, {})[1:] == [
+        "Warning: far: tested on a single scene, so intervals and p-values say nothing of other scenes."
     ]

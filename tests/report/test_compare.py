@@ -30,11 +30,12 @@ def test_columns_and_empty_cells_of_the_csv(root: Path) -> None:
     compare_rows(root, [row("base", "s"), row("better", "s", "base")])
     lines = list(csv.reader((root / "results/tables/s.csv").read_text().splitlines()))
     assert lines[0][:10] == ["row", "parent", "why", "n", "mean", "sd", "difference", "low", "high", "p"]
-    assert lines[0][10:14] == ["p_holm", "effect", "base", "base_difference"]
-    assert lines[0][14:19] == ["base_low", "base_high", "base_p", "base_p_holm", "note"]
-    assert lines[0][19:] == [f"{what} {name}" for name in ("a", "b", "never") for what in ("difference", "low", "high")]
-    assert lines[1][:2] == ["base", ""] and lines[1][6:] == [""] * 22
-    assert lines[2][19:22] == lines[2][6:9] and lines[2][25:] == [""] * 3  # classes a and b are alike here; one is absent
+    assert lines[0][10:15] == ["p_holm", "effect", "pairs", "base", "base_difference"]
+    assert lines[0][15:20] == ["base_low", "base_high", "base_p", "base_p_holm", "note"]
+    assert lines[0][20:] == [f"{what} {name}" for name in ("a", "b", "never") for what in ("difference", "low", "high")]
+    assert lines[1][:2] == ["base", ""] and lines[1][6:] == [""] * 23
+    assert lines[2][12] == "3"
+    assert lines[2][20:23] == lines[2][6:9] and lines[2][26:] == [""] * 3  # classes a and b are alike here; one is absent
 
 
 def by_seed(name: str, other: str, right: dict[str, dict[int, int]]) -> list[float]:

@@ -51,14 +51,19 @@ def line(
         (
             (0.02, 0.01, 0.03, NONE),
             NONE,
-            "+2.0 points [+1.0, +3.0] over its parent `s-old` (n = 3, no p): undecided, as one pair of seeds says nothing of "
-            "other seeds.",
+            "+2.0 points [+1.0, +3.0] over its parent `s-old` (n = 3, no p): undecided, as one pair of seeds, or several all "
+            "alike, says nothing of other seeds.",
         ),
     ],
 )
 def test_one_comparison_in_a_sentence(numbers: tuple[float, ...], holm: float, said: str) -> None:
     told = findings.sentence("clouds", line("s-new", *numbers, p_holm=holm))
     assert told.replace("\N{NO-BREAK SPACE}", " ") == f"On clouds, `s-new` is {said}"
+
+
+def test_a_comparison_counts_its_pairs_and_not_the_row_s_seeds() -> None:
+    told = findings.sentence("clouds", line("s-new", 0.004, -0.009, 0.017, 0.4, pairs=2.0))
+    assert "(n = 2, p = 0.40" in told.replace(findings.SPACE, " ")
 
 
 def test_tables_without_corrected_values_say_so() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from evidence import RIGHT, RIGHT_SCENES, compare_rows, right_miou, row, score_right
 from georelay.evaluate.scores import Scores, write_scores
+from georelay.report.findings import judge
 from georelay.report.lines import baseline
 
 
@@ -23,13 +24,26 @@ def test_a_missing_seed_is_said_and_the_rest_is_paired(root: Path) -> None:
 
 def test_a_parent_with_fewer_seeds_limits_the_pairs(root: Path) -> None:
     (root / "results/scores/base/seed0.json").unlink()
-    assert compare_rows(root, [row("base", "s"), row("better", "s", "base")])["better"]["note"] == "difference over seeds 1, 2"
+    line = compare_rows(root, [row("base", "s"), row("better", "s", "base")])["better"]
+    assert (line["n"], line["pairs"], line["note"]) == (3, 2, "difference over seeds 1, 2")
 
 
 def test_one_seed_has_an_interval_but_no_spread_and_no_p(root: Path) -> None:
     line = compare_rows(root, [row("base", "s"), row("better", "s", "base")], seeds=(0,))["better"]
     assert line["n"] == 1 and math.isnan(line["sd"]) and math.isnan(line["p"]) and not math.isnan(line["low"])
     assert line["note"] == "one pair: the interval covers test scenes only, and there is no p"
+
+
+def test_seeds_that_change_nothing_are_said_and_decide_nothing(root: Path) -> None:
+    """As a teacher that is tested itself; of two such rows the difference is one number, three times over."""
+    for name, right in (("fixed", 80), ("other", 90)):
+        for seed in range(3):
+            score_right(root, name, seed, right)
+    lines = compare_rows(root, [row("base", "s"), row("fixed", "s", "base"), row("other", "s", "fixed")])
+    said = "the same counts at every seed: no sd, interval or p tells what training it anew would change"
+    assert [lines[name]["note"] for name in ("base", "fixed", "other")] == ["", said, said]
+    assert lines["fixed"]["p"] < 0.05 and math.isnan(lines["other"]["p"]) and lines["other"]["pairs"] == 3
+    assert judge(lines["other"]) == "undecided"
 
 
 def test_a_row_without_runs_is_listed(root: Path) -> None:
@@ -70,6 +84,21 @@ def test_a_run_that_was_begun_is_told_from_one_that_never_was(root: Path) -> Non
         "seed 4 missing; seed 0 failed or unfinished, see results/logs/train/better/seed0.log; "
         "seed 3 failed or unfinished, see results/logs/predict/better/seed3.log"
     )
+
+
+def test_a_run_without_a_counted_pixel_is_no_failed_one_and_in_no_number(root: Path) -> None:
+    """Of `better` nothing was counted at seed 1, of `blank` at none of two; seed 2 of it was never run."""
+    nothing = Scores(("a", "b", "never"), RIGHT_SCENES, np.zeros((2, 4, 3), np.int64))
+    for name, seed in (("better", 1), ("blank", 0), ("blank", 1)):
+        write_scores(nothing, name, seed, root)
+        trace(root, f"results/logs/evaluate/{name}/seed{seed}.log")
+    lines = compare_rows(root, [row("base", "s"), row("better", "s", "base"), row("blank", "s", "better")])
+    said = "without a counted pixel: no true class where the map has one"
+    assert lines["better"]["note"] == f"seed 1 {said}"
+    assert lines["blank"]["note"] == f"seeds 0, 1 {said}; seed 2 missing"
+    assert (lines["better"]["n"], lines["better"]["pairs"], lines["blank"]["n"]) == (2, 2, 0)
+    expected = np.mean([right_miou(RIGHT["better"][s]) - right_miou(RIGHT["base"][s]) for s in (0, 2)])
+    assert lines["better"]["difference"] == pytest.approx(expected, abs=1e-6) and math.isnan(lines["blank"]["difference"])
 
 
 def test_a_row_whose_runs_all_failed_is_none_that_was_not_run(root: Path) -> None:

@@ -4,13 +4,19 @@ Two things vary when an experiment is repeated: the seed of the training and the
 difference covers both. Each bootstrap sample draws test scenes with replacement (the same draw for both rows and all
 seeds, since all are tested on the same scenes), adds up their confusion matrices, scores them, and takes the difference
 of each seed; then it draws seeds with replacement. Drawing 3 seeds from 3 makes intervals too narrow (a nominal 95 %
-interval covered 78 % in a simulation where seeds dominate), so the seeds' part of each sample is stretched by
-sqrt(n / (n - 1)) * t / z, the ratio between a t interval and a plug-in normal one; that covered 93 to 99 % for 2 to 8
-seeds, whichever of seeds and scenes varied more. What varies by seed and scene jointly is counted in both draws, so
-intervals err on the wide side where there are few scenes. With one seed the interval covers scenes only. The p-value is that
-of a paired t-test over seeds, two-sided; a study corrects those of its comparisons after Holm. mIoU and the IoU of every
-class come from the same samples; a sample whose scenes hold nothing of a class has no IoU of it and is left out there. Plain
-numpy: scipy.stats takes longer to import (1.6 s) than all of this to run; the tests hold it against scipy.
+interval covered 78 % in a simulation where seeds dominate), and so does drawing 4 scenes from 4 (80 % where they do); so what
+each draw moves is stretched by sqrt(n / (n - 1)) * t / z, the ratio between a t interval and a plug-in normal one. What varies
+by seed and scene jointly is counted in both draws, so intervals err on the wide side. With one seed the interval covers scenes
+only, with one scene seeds only. mIoU and the IoU of every class come from the same samples; a sample whose scenes hold nothing
+of a class has no IoU of it and is left out there.
+
+The p-value is the larger of two, both two-sided. The first is that of a paired t-test over seeds, which takes the test scenes
+as given: rows that are as good on average, but not in the same scenes, it tells apart all too often. The second has the
+variance of scenes, which is that of their draws times n / (n - 1), added to that of seeds, with degrees of freedom after Welch
+and Satterthwaite, rounded down; alone it would be too sure where few seeds vary most. A study corrects the p-values of its
+comparisons after Holm. How often intervals cover and studies err is measured by benchmarks/coverage.py and told in
+docs/evidence.md. Plain numpy: scipy.stats takes longer to import (1.6 s) than all of this to run; the tests hold it against
+scipy.
 
 How large a difference is beside its spread over seeds is Cohen's d_z = mean / sd of the paired differences, times Hedges'
 J(m) = gamma(m / 2) / (sqrt(m / 2) gamma((m - 1) / 2)) for m = n - 1, which takes out what small samples add on average. J(1)
@@ -33,6 +39,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -99,11 +106,10 @@ def paired_differences(
     if not seeds:
         return (NO_DIFFERENCE,)
     pair = np.stack([[child[s], parent[s]] for s in seeds])  # [seed, row, scene, truth, predicted]
-    (exact,) = _differences_by_seed(pair.sum(2))
-    (samples,) = _bootstrap(pair, resamples, np.random.default_rng(seed))
+    (drawn,) = _bootstrap(pair, resamples, np.random.default_rng(seed))
     return tuple(
-        Difference(seeds, float(by_seed.mean()), *_interval(drawn), paired_t_test(by_seed), hedges(by_seed))
-        for by_seed, drawn in zip(exact, samples, strict=True)
+        Difference(seeds, float(by_seed.mean()), *_interval(samples), _p_value(by_seed, centres, pair.shape[2]), hedges(by_seed))
+        for by_seed, centres, samples in zip(*drawn, strict=True)
     )
 
 
@@ -115,9 +121,8 @@ def gap_shares(
     if not seeds:
         return (NO_SHARE,)
     three = np.stack([[row[s], upper[s], lower[s]] for s in seeds])
-    exact = _differences_by_seed(three.sum(2))
-    samples = _bootstrap(three, resamples, np.random.default_rng(seed))
-    return tuple(_share(seeds, *parts) for parts in zip(*exact, *samples, strict=True))
+    gain, gap = _bootstrap(three, resamples, np.random.default_rng(seed))
+    return tuple(_share(seeds, *parts) for parts in zip(gain.exact, gap.exact, gain.samples, gap.samples, strict=True))
 
 
 def _share(seeds: tuple[int, ...], gain: np.ndarray, gap: np.ndarray, gains: np.ndarray, gaps: np.ndarray) -> Share:
@@ -147,29 +152,39 @@ def _differences_by_seed(pooled: np.ndarray) -> list[np.ndarray]:
     return [scores[..., row] - scores[..., -1] for row in range(scores.shape[-1] - 1)]
 
 
-def _bootstrap(stack: np.ndarray, resamples: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """Samples [score, sample] of the mean differences over seeds and scenes together: of every row to the last."""
+class Drawn(NamedTuple):
+    """What is known of a row's difference to another, for each score."""
+
+    exact: np.ndarray  # [score, seed]
+    centres: np.ndarray  # [score, sample]: means over seeds, scenes alone drawn
+    samples: np.ndarray  # [score, sample]: means over seeds and scenes together, both stretched
+
+
+def _bootstrap(stack: np.ndarray, resamples: int, generator: np.random.Generator) -> list[Drawn]:
+    """Of every row its difference to the last."""
     seeds, rows, scenes, *matrix = stack.shape
     weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
     cells = np.moveaxis(stack, 2, 0).reshape(scenes, -1).astype(np.float64)  # BLAS has no integers; exact below 2**53
     pooled = (weights @ cells).reshape(resamples, seeds, rows, *matrix)
     places = generator.integers(0, seeds, (resamples, seeds))
-    return [_mean_over_seeds(by_seed, places) for by_seed in _differences_by_seed(pooled)]
+    pairs = zip(_differences_by_seed(stack.sum(2)), _differences_by_seed(pooled), strict=True)
+    return [_drawn(exact, by_seed, scenes, places) for exact, by_seed in pairs]
 
 
-def _mean_over_seeds(by_seed: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Of samples [score, sample, seed], each with its draw of seeds, stretched."""
-    drawn = np.take_along_axis(by_seed, places[None], axis=2).mean(2)
-    centre = by_seed.mean(2)
-    return np.asarray(centre + _stretch(by_seed.shape[2]) * (drawn - centre))
+def _drawn(exact: np.ndarray, by_seed: np.ndarray, scenes: int, places: np.ndarray) -> Drawn:
+    """From draws of scenes [score, sample, seed], and for each sample a draw of seeds."""
+    mean, centres = exact.mean(1)[:, None], by_seed.mean(2)
+    both = np.take_along_axis(by_seed, places[None], axis=2).mean(2)
+    samples = mean + _stretch(scenes) * (centres - mean) + _stretch(by_seed.shape[2]) * (both - centres)
+    return Drawn(exact, centres, samples)
 
 
-def _stretch(seeds: int) -> float:
-    """Factor on the seeds' part of a bootstrap sample, see the module's text; irrelevant for one seed."""
-    if seeds < 2:
+def _stretch(drawn: int) -> float:
+    """Factor on what a draw of so many seeds or scenes moves, see the module's text; irrelevant for one."""
+    if drawn < 2:
         return 1.0
     normal = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    return math.sqrt(seeds / (seeds - 1)) * t_quantile(LEVEL, seeds - 1) / normal
+    return math.sqrt(drawn / (drawn - 1)) * t_quantile(LEVEL, drawn - 1) / normal
 
 
 def _interval(samples: np.ndarray) -> tuple[float, float]:
@@ -180,15 +195,30 @@ def _interval(samples: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _p_value(differences: np.ndarray, centres: np.ndarray, scenes: int) -> float:
+    """The larger p of two t-tests, over seeds and over seeds and scenes; the module's text says why."""
+    p, finite = paired_t_test(differences), differences[np.isfinite(differences)]
+    if math.isnan(p) or p == 1 or scenes < 2:
+        return p
+    by_seeds, by_scenes = float(finite.var(ddof=1)) / finite.size, float(np.nanvar(centres)) * scenes / (scenes - 1)
+    error = by_seeds + by_scenes
+    freedom = error**2 / (by_seeds**2 / (finite.size - 1) + by_scenes**2 / (scenes - 1))
+    return max(p, _two_sided(float(finite.mean()) / math.sqrt(error), math.floor(freedom + ROUNDING)))
+
+
 def paired_t_test(differences: np.ndarray) -> float:
-    """Two-sided p-value of a mean difference of zero; NaN below two pairs."""
+    """Two-sided p-value of a mean difference of zero; NaN below two pairs, or where all are one number but 0."""
     finite = differences[np.isfinite(differences)]
     if finite.size < 2:
         return math.nan
+    if np.ptp(finite) < ROUNDING:
+        return 1.0 if abs(finite[0]) < ROUNDING else math.nan
     error = float(finite.std(ddof=1)) / math.sqrt(finite.size)
-    if error == 0:
-        return 1.0 if finite[0] == 0 else 0.0
-    return 1.0 - t_coverage(abs(float(finite.mean())) / error, finite.size - 1)
+    return _two_sided(float(finite.mean()) / error, finite.size - 1)
+
+
+def _two_sided(t: float, freedom: int) -> float:
+    return max(0.0, 1.0 - t_coverage(abs(t), freedom))  # the series may end a rounding above 1
 
 
 def hedges(differences: np.ndarray) -> float:

@@ -67,6 +67,7 @@ def _cells(line: Line) -> dict[str, str | int | None]:
         **{"mean": _fraction(line.summary.mean), "sd": _fraction(line.summary.sd)},
         **_comparison(line.parent),
         "effect": _digits(line.parent.whole.effect),
+        "pairs": len(line.parent.whole.seeds) or "",
         "base": line.base.row,
         **{f"base_{column}": cell for column, cell in _comparison(line.base).items()},
         "note": "; ".join(line.notes),

@@ -47,7 +47,7 @@ def sure_p(line: Line) -> float:
 
 
 def judge(line: Line) -> str:
-    """What a row's difference to its parent is called. One pair of seeds decides nothing: it has no p."""
+    """What a row's difference to its parent is called. Where there is no p, as of one pair of seeds, nothing is decided."""
     p = sure_p(line)
     if not _leaves_zero_out(line) or math.isnan(p) or (corrected(line) and p >= LEVEL):
         return UNDECIDED
@@ -70,7 +70,8 @@ def sentence(study: str, line: Line) -> str:
 
 
 def _surety(line: Line) -> str:
-    seeds = f"n{SPACE}={SPACE}{line['n']}"
+    pairs = line["n"] if math.isnan(line["pairs"]) else line["pairs"]  # a parent may lack seeds
+    seeds = f"n{SPACE}={SPACE}{pairs:g}"
     p = sure_p(line)
     if math.isnan(p):
         return f"{seeds}, no p"
@@ -85,7 +86,7 @@ def _outcome(line: Line) -> str:
     if not _leaves_zero_out(line):
         return "undecided, no evidence either way"
     if math.isnan(sure_p(line)):
-        return "undecided, as one pair of seeds says nothing of other seeds"
+        return "undecided, as one pair of seeds, or several all alike, says nothing of other seeds"
     way = "up" if line["difference"] > 0 else "down"
     return f"undecided, it points {way}, but so would one of as many comparisons by chance"
 

@@ -11,8 +11,9 @@ TERMS = {
     "TP, FP, FN": "pixels that are of a class and taken for it, taken for it only, of it only",
     "mIoU ± sd": "mean and standard deviation over seeds of mIoU, in points: 100 times the fraction",
     "Δ": "the row minus its parent in points of mIoU, paired by seed, mean over the seeds that both have",
-    "95 % interval": "bootstrap of Δ over test scenes and seeds together, the seeds' part stretched to the width of a t interval",
-    "p": "two-sided paired t-test of Δ over seeds, test scenes taken as given, for this comparison alone",
+    "95 % interval": "bootstrap of Δ over test scenes and seeds together, what each draw moves stretched to a t interval's width",
+    "p": "the larger p of two t-tests of Δ paired by seed, both two-sided: over seeds, and with the error of the test scenes "
+    "added; for this comparison alone",
     "p (Holm)": "p corrected by Holm's method for the number of comparisons in the study",
     "effect": "mean paired difference over seeds in units of its standard deviation, with Hedges' correction for few seeds; "
     "test scenes count for nothing in it",

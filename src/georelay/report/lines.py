@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from georelay.evaluate.confusion import mean_iou
+from georelay.evaluate.scores import scores_path
 from georelay.evaluate.statistics import (
     NO_DIFFERENCE,
     Difference,
@@ -111,17 +112,20 @@ def _corrected(family: Mapping[str, Against]) -> dict[str, Against]:
 
 def _line(row: Row, depth: int, own: Runs, parent: Against, base: Against, missing: Iterable[str]) -> Line:
     summary = summarise([float(mean_iou(scores.pooled)) for scores in own.values()])
-    notes = [*missing, *_false_classes(own), *_pairs_note(parent, own)]
+    notes = [*missing, *_alike(own), *_false_classes(own), *_pairs_note(parent, own)]
     if base.reason or base.whole.seeds != parent.whole.seeds:
         notes += _pairs_note(base, own, named=True)
     return Line(row["experiment"], row["why"], depth, summary, parent, base, tuple(dict.fromkeys(notes)))
 
 
 def _unscored_runs(name: str, own: Runs, seeds: Sequence[int], root: Path) -> Iterator[str]:
-    """Seeds that were never run, and those that were begun: a failed run is no missing one."""
-    traces = {seed: _trace(name, seed, root) for seed in seeds if seed not in own}
+    """Seeds that nothing was counted of, that were never run, and that were begun: a failed run is no missing one."""
+    empty = [seed for seed in seeds if seed not in own and scores_path(name, seed, root).is_file()]
+    traces = {seed: _trace(name, seed, root) for seed in seeds if seed not in (*own, *empty)}
     never = [seed for seed, trace in traces.items() if trace is None]
-    if not own:
+    if empty:
+        yield f"{_seeds(empty)} without a counted pixel: no true class where the map has one"
+    if not own and not empty:
         yield "no runs" if len(never) == len(seeds) else "no finished runs"
     elif never:
         yield f"{_seeds(never)} missing"
@@ -136,6 +140,13 @@ def _trace(name: str, seed: int, root: Path) -> str | None:
 
 def _seeds(seeds: Sequence[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
+def _alike(own: Runs) -> Iterator[str]:
+    """Runs that do not depend on their seed are one run, however often it was counted."""
+    first, *others = [scores.counts for scores in own.values()] or [np.empty(0)]
+    if others and all(np.array_equal(first, other) for other in others):
+        yield "the same counts at every seed: no sd, interval or p tells what training it anew would change"
 
 
 def _false_classes(own: Runs) -> Iterator[str]:

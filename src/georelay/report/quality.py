@@ -22,7 +22,8 @@ TITLE = "Quality and cost"
 
 
 INTRODUCTION = (
-    "Mean ± standard deviation over the evaluated seeds, boundary F1 and ECE in points (x 100); – is a number that no run tells."
+    "Mean ± standard deviation over the evaluated seeds, the mean alone where all are equal or there is one; boundary F1 and ECE "
+    "in points (x 100); – is a number that no run tells."
 )
 
 
@@ -37,13 +38,18 @@ class Measure:
     meaning: str = ""  # that of a score stands in the scores file
 
 
+TIME = "wall time of the whole training, validation included, by its steps, the machine being as busy as it was"
+MEMORY = (
+    "most memory in use until the training ended, of its process or on the GPU where it ran; seeds that the same process had "
+    "trained before count, so that those after the first are no measurements of their own"
+)
 MEASURES = (
     Measure("boundary_f1", "boundary F1", 100, ".1f"),
     Measure("ece", "ECE", 100, ".1f"),
     Measure("parameters", "parameters (M)", 1e-6, ",.2f", "numbers that the exported student has learnt, in millions"),
     Measure("macs", "MACs (M)", 1e-6, ",.1f", "multiply-accumulates of convolutions and matrix products a tile, in millions"),
-    Measure("seconds_per_step", "ms per step", 1e3, ".1f", "wall time of a training step, the machine being as busy as it was"),
-    Measure("peak_mb", "memory (MB)", 1, ",.0f", "most memory that the training took, of the process or on the GPU where it ran"),
+    Measure("seconds_per_step", "ms per step", 1e3, ".1f", TIME),
+    Measure("peak_mb", "memory (MB)", 1, ",.0f", MEMORY),
     Measure("joules", "energy (J)", 1, ",.0f", "what the counters of processors, memory and GPU saw during the whole training"),
 )
 Values = Mapping[str, list[float]]  # by column: a number of each run that tells one

@@ -22,7 +22,7 @@ from georelay.evaluate.statistics import NOISE
 
 COLUMNS = (
     *("row", "parent", "why", "n", "mean", "sd"),
-    *("difference", "low", "high", "p", "p_holm", "effect"),
+    *("difference", "low", "high", "p", "p_holm", "effect", "pairs"),
     *("base", "base_difference", "base_low", "base_high", "base_p", "base_p_holm"),
     "note",
 )
@@ -43,9 +43,9 @@ def table_path(study: str, root: Path) -> Path:
 
 
 def read_runs(experiment: str, seeds: Sequence[int], root: Path) -> dict[int, Scores]:
-    """The scores of a row's evaluated runs by seed; seeds without scores are left out."""
+    """The scores of a row's evaluated runs by seed; seeds without scores, or without a counted pixel, are left out."""
     found = {seed: read_scores(experiment, seed, root) for seed in seeds}
-    return {seed: scores for seed, scores in found.items() if scores is not None}
+    return {seed: scores for seed, scores in found.items() if scores is not None and scores.pooled.any()}
 
 
 def core_rows(rows: Sequence[Row]) -> set[str]:
@@ -153,11 +153,12 @@ def definitions(resamples: int) -> str:
     texts = DEFINITIONS | {
         "n": "number of seeds with a finished, evaluated run",
         "Δ": "this row minus its parent, paired by seed, mean over the seeds that both have",
-        "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), the seeds' part "
+        "95 % interval": f"bootstrap of the Δ over test scenes and seeds together ({resamples} samples), what each draw moves "
         "stretched to the width of a t interval, since a plain bootstrap of 3 seeds covers far less than 95 %",
-        "p (Holm)": "two-sided paired t-test over seeds, test scenes taken as given, corrected after Holm for the number of "
-        "comparisons to a parent in the study, those to the baseline among themselves: where no row has any effect, at most one "
-        "study in twenty finds one below 0.05; `p` in the CSV is not corrected",
+        "p (Holm)": "the larger p of two t-tests of the Δ paired by seed, both two-sided: over seeds, and with the error of the "
+        "test scenes added; corrected after Holm for the number of comparisons to a parent in the study, those to the baseline "
+        "among themselves: where no row has any effect, about one study in twenty finds one below 0.05; `p` in the CSV is not "
+        "corrected",
         "effect": "the Δ in standard deviations of the paired differences over seeds (d_z), with Hedges' correction for few of "
         "them, from three pairs on; it is coarse: at 5 seeds its own standard error is 0.5 or more",
         "against the baseline": "this row minus the first row of the study that has no parent in it; paired, drawn and tested as "
