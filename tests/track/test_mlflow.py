@@ -222,6 +222,32 @@ def test_a_store_made_anew_is_the_same(project: tuple[Path, Studies]) -> None:
     assert (root / "results/track.json").read_bytes() == marker
 
 
+def test_a_moved_checkout_finds_its_artefacts_and_imports_nothing_again(
+    project: tuple[Path, Studies], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, studies = project
+    track_runs(studies, SEEDS, root, None)
+    before, foreign = identities(root), client(root).create_experiment("foreign", artifact_location="s3://bucket/results")
+    model = client(root).create_logged_model(client(root).get_experiment_by_name("clouds").experiment_id)
+    client(root).create_registered_model("student")
+    client(root).create_model_version("student", model.artifact_location)
+    moved = root.rename(tmp_path / "moved here")
+    capsys.readouterr()
+    track_runs(studies, SEEDS, moved, None)
+    assert capsys.readouterr().err.count("its artefacts are now looked for in") == 1 and identities(moved) == before
+    place = f"file://{tmp_path}/moved%20here/results/mlflow/artifacts/clouds"
+    assert {run.info.artifact_uri for run in runs(moved).values()} == {f"{place}/{run}/artifacts" for run in before.values()}
+    assert client(moved).get_experiment_by_name("clouds").artifact_location == place
+    assert client(moved).get_experiment(foreign).artifact_location == "s3://bucket/results"
+    addresses = (
+        client(moved).get_logged_model(model.model_id).artifact_location,
+        client(moved).get_model_version("student", "1").source,
+    )
+    assert addresses == (f"{place}/models/{model.model_id}/artifacts",) * 2
+    track_runs(studies, SEEDS, moved, None)
+    assert "looked for" not in capsys.readouterr().err
+
+
 def contents(root: Path) -> dict[str, str]:
     folder = root / "results/mlflow/artifacts"
     return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
