@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from evidence import PLACE, Project, finish_study
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
 
 from georelay.errors import UserError
 from georelay.files import read_json, sha256_file
@@ -375,8 +377,17 @@ def test_a_new_database_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch:
 def test_addresses_are_told_without_passwords() -> None:
     assert store.public_address("https://me:secret@host:8080/ml") == "https://host:8080/ml"
     assert store.public_address("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
-    refused = ConnectionError("request to https://me:secret@host failed\nfor long")
+    refused = ValueError("request to https://me:secret@host failed\nfor long")
     assert store.public_words(refused, "https://me:secret@host/") == "request to https://host failed"
+
+
+def test_a_server_that_is_not_there_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        uri = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(MlflowException) as refused:
+        MlflowClient(uri).get_experiment_by_name("clouds")
+    assert store.public_words(refused.value, uri) == f"{uri.replace('me:secret@', '')} does not answer (Connection refused)"
 
 
 def test_mlflow_and_torch_are_imported_when_they_are_needed() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -142,5 +143,14 @@ def public_address(uri: str) -> str:
 
 
 def public_words(error: Exception, uri: str) -> str:
-    """The first line of an error, as short as a log line, and without what is secret in an address."""
-    return str(error).replace(uri.rstrip("/"), public_address(uri).rstrip("/")).splitlines()[0][:300]
+    """An error as short as a log line, without what is secret in an address: why nobody answers, else its first line."""
+    address, root = public_address(uri).rstrip("/"), _root(error)
+    if isinstance(root, (ConnectionError, TimeoutError, socket.gaierror)):
+        return f"{address} does not answer ({(root.strerror or str(root)).replace(uri.rstrip('/'), address)})"
+    return str(error).replace(uri.rstrip("/"), address).splitlines()[0][:300]
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error began with: MLflow's own words of a broken line are those of three libraries, one within the other."""
+    inner = error.__cause__ or error.__context__
+    return error if inner is None else _root(inner)
