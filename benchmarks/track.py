@@ -22,7 +22,7 @@ sys.path.insert(0, "tests")
 from evidence import Project, row
 from georelay.files import read_json, write_json
 from georelay.reading import load_yaml
-from georelay.report.tables import compare_study
+from georelay.report.compare import compare_study
 
 STUDIES, SEEDS, STEPS = 5, 5, 200
 PARTS = ("lr", "loss", "cross_entropy", "distillation", "alignment")
