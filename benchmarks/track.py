@@ -1,7 +1,8 @@
 """How long MLflow's import takes: of N finished runs (1000, or what is asked for), and again with nothing to do.
 
 The runs are invented, with histories of 200 steps, scores and maps as real ones have them; the goal is 120 s for 1000.
-The import runs as the command does, in a process of its own, without the models: their row has no weights.
+The import runs as the command does, in a process of its own, without the models: their row has no weights. With
+MLFLOW_TRACKING_URI=http://... set it goes to that server.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ sys.path.insert(0, "tests")
 from evidence import Project, row
 from georelay.files import read_json, write_json
 from georelay.reading import load_yaml
-from georelay.report.tables import compare_study
+from georelay.report.compare import compare_study
 
 STUDIES, SEEDS, STEPS = 5, 5, 200
 PARTS = ("lr", "loss", "cross_entropy", "distillation", "alignment")
 IMPORT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 from georelay.track.mlflow import Study, track_runs
 studies = [Study(name, rows, None) for name, rows in json.loads(Path("studies.json").read_text()).items()]
-track_runs(studies, range(int(sys.argv[1])), Path(), None, 2)
+track_runs(studies, range(int(sys.argv[1])), Path(), os.environ.get("MLFLOW_TRACKING_URI"), 2)
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,19 @@ def imported_libraries(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module.split(".")[0])
     return found
+
+
+def test_benchmarks_import_what_there_is() -> None:
+    """No other check runs them, and what they import may move."""
+    for path in (SOURCE.parents[1] / "benchmarks").rglob("*.py"):
+        for module, name in _taken(path):
+            found = importlib.import_module(module)
+            assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), f"{path}: {module}.{name}"
+
+
+def _taken(path: Path) -> list[tuple[str, str]]:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return [(str(node.module), alias.name) for node in nodes if str(node.module).startswith("georelay") for alias in node.names]
 
 
 def test_every_heavy_library_has_one_owner() -> None:

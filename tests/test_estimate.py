@@ -115,6 +115,8 @@ def test_what_nobody_knows_is_said() -> None:
     assert "at least 0.5 minutes" in said[0]
     assert said[1] == "Not counted, because no such job has been timed here: 1 jobs (predict)."
     assert table(jobs, guesses).splitlines()[2].split()[5] == "unknown"
+    nothing = "how long is unknown, because no such job has been timed here"
+    assert list(summary(jobs, dict.fromkeys(guesses, Guess()), 1, 0)) == [f"1 runs to train; {nothing}; 0 GB free on the disk."]
 
 
 def test_seeds_of_one_reason_are_one_line() -> None:

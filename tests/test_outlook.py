@@ -171,3 +171,6 @@ def test_what_nobody_knows_of_is_refused(params: Params, capsys: pytest.CaptureF
     card_path("clouds").unlink()
     assert main(["why", ROW]) == 2
     assert "clouds.json: file is missing" in capsys.readouterr().err
+    shutil.rmtree(RUN.parent)
+    assert main(["why", ROW]) == 0
+    assert "no stored run, and not yet all that it is made of: results/tiles/clouds.json" in capsys.readouterr().out

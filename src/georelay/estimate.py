@@ -158,9 +158,11 @@ def summary(jobs: Sequence[Job], guesses: Mapping[str, Guess], cores: int, free:
     seconds = {job.label: guesses[job.label].seconds or 0.0 for job in jobs}
     runs = sum(job.stage == "train" and job.state == TO_RUN for job in jobs)
     unknown = [job for job in left if guesses[job.label].seconds is None]
-    minutes = f"{'at least ' if unknown else ''}{wall_seconds(jobs, seconds, cores) / 60:.1f} minutes"
-    yield f"{runs} runs to train; {minutes} on {cores} cores; {free / 1e9:.0f} GB free on the disk."
-    if unknown:
+    minutes = f"{'at least ' if unknown else ''}{wall_seconds(jobs, seconds, cores) / 60:.1f} minutes on {cores} cores"
+    if len(unknown) == len(left):
+        minutes = "how long is unknown, because no such job has been timed here"
+    yield f"{runs} runs to train; {minutes}; {free / 1e9:.0f} GB free on the disk."
+    if len(unknown) < len(left) and unknown:
         stages = ", ".join(dict.fromkeys(job.stage for job in unknown))
         yield f"Not counted, because no such job has been timed here: {len(unknown)} jobs ({stages})."
 

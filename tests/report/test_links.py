@@ -23,7 +23,7 @@ RUN = {"digest": "d", "run_id": "abc", "experiment_id": "4"}
 )
 def test_links_lead_to_the_server_that_has_the_runs(tmp_path: Path, uri: str | None, place: str) -> None:
     write_json(tmp_path / "results/track.json", {"uri": uri, "runs": {"a": RUN, "a/seed0": {"digest": "d"}}})
-    assert read_links(tmp_path) == {"a": f"{place}/#/experiments/4/runs/abc"}
+    assert read_links(tmp_path) == {"a": f"{place}/#/experiments/4/runs/abc?workflowType=machine_learning"}
 
 
 def test_without_an_import_or_with_an_older_one_there_are_no_links(tmp_path: Path) -> None:

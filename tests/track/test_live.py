@@ -56,7 +56,10 @@ def test_a_server_that_goes_away_is_told_of_once(
     mirror.hear(rows(2))
     mirror.close("FINISHED")
     told = capsys.readouterr().err.splitlines()
-    assert told == ["no live curves: nobody at http://host; the training goes on"] and mirror.waiting.qsize() == 1
+    assert (
+        told == ["no live curves: http://host does not answer (nobody at http://host); the training goes on"]
+        and mirror.waiting.qsize() == 1
+    )
 
 
 real = live.open_client

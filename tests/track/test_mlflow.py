@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from evidence import PLACE, Project, finish_study
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
 
 from georelay.errors import UserError
 from georelay.files import read_json, sha256_file
@@ -222,6 +224,32 @@ def test_a_store_made_anew_is_the_same(project: tuple[Path, Studies]) -> None:
     assert (root / "results/track.json").read_bytes() == marker
 
 
+def test_a_moved_checkout_finds_its_artefacts_and_imports_nothing_again(
+    project: tuple[Path, Studies], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, studies = project
+    track_runs(studies, SEEDS, root, None)
+    before, foreign = identities(root), client(root).create_experiment("foreign", artifact_location="s3://bucket/results")
+    model = client(root).create_logged_model(client(root).get_experiment_by_name("clouds").experiment_id)
+    client(root).create_registered_model("student")
+    client(root).create_model_version("student", model.artifact_location)
+    moved = root.rename(tmp_path / "moved here")
+    capsys.readouterr()
+    track_runs(studies, SEEDS, moved, None)
+    assert capsys.readouterr().err.count("its artefacts are now looked for in") == 1 and identities(moved) == before
+    place = f"file://{tmp_path}/moved%20here/results/mlflow/artifacts/clouds"
+    assert {run.info.artifact_uri for run in runs(moved).values()} == {f"{place}/{run}/artifacts" for run in before.values()}
+    assert client(moved).get_experiment_by_name("clouds").artifact_location == place
+    assert client(moved).get_experiment(foreign).artifact_location == "s3://bucket/results"
+    addresses = (
+        client(moved).get_logged_model(model.model_id).artifact_location,
+        client(moved).get_model_version("student", "1").source,
+    )
+    assert addresses == (f"{place}/models/{model.model_id}/artifacts",) * 2
+    track_runs(studies, SEEDS, moved, None)
+    assert "looked for" not in capsys.readouterr().err
+
+
 def contents(root: Path) -> dict[str, str]:
     folder = root / "results/mlflow/artifacts"
     return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
@@ -349,8 +377,17 @@ def test_a_new_database_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch:
 def test_addresses_are_told_without_passwords() -> None:
     assert store.public_address("https://me:secret@host:8080/ml") == "https://host:8080/ml"
     assert store.public_address("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
-    refused = ConnectionError("request to https://me:secret@host failed\nfor long")
+    refused = ValueError("request to https://me:secret@host failed\nfor long")
     assert store.public_words(refused, "https://me:secret@host/") == "request to https://host failed"
+
+
+def test_a_server_that_is_not_there_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        uri = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(MlflowException) as refused:
+        MlflowClient(uri).get_experiment_by_name("clouds")
+    assert store.public_words(refused.value, uri) == f"{uri.replace('me:secret@', '')} does not answer (Connection refused)"
 
 
 def test_mlflow_and_torch_are_imported_when_they_are_needed() -> None:

@@ -55,7 +55,7 @@ def test_a_run_tells_settings_scores_curves_and_origin(root: Path) -> None:
         (True, 150),
         (True, 200),
     ]
-    assert told.tags["git.commit"] == "c0ffee" and told.tags["like"] == "clouds-student" and told.tags["seed"] == "0"
+    assert told.tags["imported.commit"] == "c0ffee" and told.tags["like"] == "clouds-student" and told.tags["seed"] == "0"
     assert len(told.tags["plan.sha256"]) == len(told.tags["tiles.sha256"]) == 64
     assert told.shown == ("clouds-method", 0)
     assert [(data.name, data.context) for data in told.data] == [("clouds", "train"), ("clouds", "test")]
@@ -117,6 +117,15 @@ def test_parameters_are_those_that_tell_a_studys_runs_apart(root: Path) -> None:
     told = narrowed(runs)
     assert [run.params for run in told] == [{"train.lr": "0.1", "b": "0"}, {"train.lr": "0.1", "b": "1"}]
     assert distinguishing(told) == ["b"] and told[0].digest not in (runs[0].digest, told[1].digest)
+
+
+def test_of_parameters_that_part_a_studys_rows_alike_the_first_is_told(root: Path) -> None:
+    rows = [
+        {"decoder": "fpn", "method": "supervised", "task": "clouds", "teachers": "[]"},
+        {"decoder": "uper", "method": "ktda", "task": "clouds", "teachers": "[]", "weight": "0"},
+        {"decoder": "uper", "method": "ktda", "task": "clouds", "teachers": "attributes", "weight": "1"},
+    ]
+    assert distinguishing([replace(record(root, 0), params=params) for params in rows]) == ["decoder", "teachers"]
 
 
 def test_mean_curves_have_the_points_that_all_runs_have() -> None:

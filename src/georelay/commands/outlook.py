@@ -10,6 +10,7 @@ from typing import Any
 
 from georelay.changes import plan_changes, same_maps, same_run
 from georelay.commands.places import ROOT, Commands
+from georelay.errors import UserError
 from georelay.files import read_json
 from georelay.params import load_params
 from georelay.plan import make_plan
@@ -41,11 +42,18 @@ def why(arguments: argparse.Namespace) -> None:
 
     params, name = load_params(), arguments.experiment
     row = resolve(params, name)
-    now, cache = make_plan(params, row, ROOT), Cache.here(ROOT)
+    stored = {seed: _stored(name, seed) for seed in seeds_of(params, row.study)}
+    try:
+        now, cache = make_plan(params, row, ROOT), Cache.here(ROOT)
+    except UserError as missing:
+        if any(stored.values()):
+            raise
+        print(f"{name}: no stored run, and not yet all that it is made of: {missing}")
+        return
     answers: dict[str, list[int]] = {}
-    for seed in seeds_of(params, row.study):
+    for seed, old in stored.items():
         kept = cache.find(str(train_stage(now, seed).key)) is not None
-        answers.setdefault(_answer(_stored(name, seed), now, kept), []).append(seed)
+        answers.setdefault(_answer(old, now, kept), []).append(seed)
     for answer, seeds in answers.items():
         print(f"{name}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {answer}")
 

@@ -13,6 +13,7 @@ from georelay.files import read_json
 from georelay.report.page import table
 from georelay.report.tables import Row
 
+MENU = "?workflowType=machine_learning"  # MLflow's page opens with the menus of language models otherwise
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `make ui` listens
 ABOUT = (
     "The links open the runs in MLflow: start it with <code>make ui</code> in the project's folder and leave it running. "
@@ -26,7 +27,7 @@ def read_links(root: Path) -> dict[str, str]:
     facts = read_json(path) if path.is_file() else {}
     server = str(facts.get("uri") or "")
     place = server.rstrip("/") if server.startswith(("http://", "https://")) else LOCAL_SERVER
-    return {key: f"{place}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}" for key, run in _runs(facts).items()}
+    return {key: f"{place}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}{MENU}" for key, run in _runs(facts).items()}
 
 
 def _runs(facts: Mapping[str, object]) -> dict[str, Mapping[str, str]]:

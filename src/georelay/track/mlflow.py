@@ -28,7 +28,7 @@ from georelay.track.pictures import draw_pictures
 from georelay.track.record import Record, distinguishing, narrowed, row_record, run_plan, seed_record
 from georelay.track.registry import register_student
 from georelay.track.server import Server
-from georelay.track.store import FOLDER, embedded_uri, public_address, writing
+from georelay.track.store import ARTIFACTS, FOLDER, embedded_uri, public_address, writing
 from georelay.track.views import view_links, view_tags
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _Importer:
 
     def __init__(self, client: MlflowClient, study: Study, families: Sequence[Family], root: Path, embedded: bool) -> None:
         self.client, self.study, self.families, self.root = client, study, families, root
-        artifacts = (root / FOLDER / "artifacts" / study.name).resolve()
+        artifacts = (root / FOLDER / ARTIFACTS / study.name).resolve()
         self.experiment = _experiment(client, study.name, artifacts.as_uri() if embedded else None)
         self.writer: Server | Database = Server(client, self.experiment)
         if embedded:

@@ -22,7 +22,7 @@ from georelay.report.tables import Row, read_table, table_path
 from georelay.sources.receipt import NAME as RECEIPT
 from georelay.track.curves import Point, mean_curves, read_curves
 
-LAYOUT = 2  # part of every digest: raise it when records are written differently, and all runs are imported anew
+LAYOUT = 3  # part of every digest: raise it when records are written differently, and all runs are imported anew
 SCALARS = ("miou", "oa", "macro_f1", "boundary_f1")
 # Columns of a study's table by what MLflow calls them; a table that lacks one goes without.
 PARENT_METRICS = {"mean": "miou", "sd": "miou.sd"}
@@ -118,9 +118,12 @@ def narrowed(records: Sequence[Record]) -> list[Record]:
 
 
 def distinguishing(records: Sequence[Record]) -> list[str]:
-    """The parameters that all of some runs have, and that differ between them."""
-    shared = sorted(set.intersection(*(set(record.params) for record in records)))
-    return [name for name in shared if len({record.params[name] for record in records}) > 1]
+    """The parameters that all of some runs have and that differ between them: the first of those that part them alike."""
+    parted: dict[tuple[int, ...], str] = {}
+    for name in sorted(set.intersection(*(set(record.params) for record in records))):
+        values = [record.params[name] for record in records]
+        parted.setdefault(tuple(values.index(value) for value in values), name)
+    return sorted(name for parts, name in parted.items() if len(set(parts)) > 1)
 
 
 def _with_params(record: Record, params: Mapping[str, str]) -> Record:
@@ -187,9 +190,9 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _tags(row: Row, checkout: Checkout) -> dict[str, str]:
     tags = {key: str(row[key]) for key in ("study", "method", "task", "why")}
-    git = {"git.commit": checkout.commit, "git.dirty": str(checkout.dirty).lower()}
+    imported = {"imported.commit": checkout.commit, "imported.dirty": str(checkout.dirty).lower()}
     like = {"like": str(row["parent"])} if row["parent"] else {}
-    return {**tags, **like, **git, "experiment": row["experiment"], "georelay.version": georelay.__version__}
+    return {**tags, **like, **imported, "experiment": row["experiment"], "georelay.version": georelay.__version__}
 
 
 def _plan_tags(plan: Mapping[str, Any], path: Path) -> dict[str, str]:

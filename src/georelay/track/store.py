@@ -9,21 +9,26 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from georelay.errors import UserError
 from georelay.files import remove, replacing
+from georelay.progress import say
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FOLDER = "results/mlflow"
+FOLDER, ARTIFACTS = "results/mlflow", "artifacts"
+# Where MLflow's tables keep the places of artefacts.
+ADDRESSES = [("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")]
+ADDRESSES += [("model_versions", "source"), ("model_versions", "storage_location")]
 # No word to MLflow's makers about who runs what; a server that is away is told of in seconds, not minutes; and no two
 # lines of links for each run.
 ENVIRONMENT = {
@@ -31,6 +36,8 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+
+QUIET = ("mlflow.store.db.utils", "alembic", "mlflow.utils.environment", "mlflow.store.model_registry.abstract_store")
 
 
 @contextmanager
@@ -63,7 +70,7 @@ def explained(place: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         hint = (
             "is the server running, and the database of this MLflow's version (`mlflow db upgrade <uri>`)? "
             "An embedded one may be deleted and imported again"
@@ -89,11 +96,26 @@ def make_embedded(root: Path) -> str:
     if not event.contains(Engine, "connect", _do_not_wait):
         event.listen(Engine, "connect", _do_not_wait)
     path = (root / FOLDER).resolve() / "mlflow.db"
-    if not path.exists():
+    if path.exists():
+        _follow_move(path)
+    else:
         with replacing(path) as temporary:
             remove(temporary)  # an earlier process of this number may have died here
             open_client(f"sqlite:///{temporary}").search_experiments(max_results=1)
     return embedded_uri(root)
+
+
+def _follow_move(path: Path) -> None:
+    """Write the addresses of artefacts anew where the checkout was moved or copied: MLflow takes absolute ones alone."""
+    here = (path.parent / ARTIFACTS).as_uri() + "/"
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        known = [str(place) for (place,) in connection.execute("SELECT artifact_location FROM experiments")]
+        olds = {place[: place.rindex("/") + 1] for place in known if place.rpartition("/")[0].endswith(f"/{FOLDER}/{ARTIFACTS}")}
+        for old in olds - {here}:
+            say(f"track: MLflow's store was made in {old}; its artefacts are now looked for in {here}")
+            for table, column in ADDRESSES:
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+                connection.execute(moved, (here, len(old) + 1, len(old), old))
 
 
 def _do_not_wait(connection: Any, record: Any) -> None:
@@ -106,10 +128,10 @@ def _do_not_wait(connection: Any, record: Any) -> None:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """A client that says nothing of what is no news: a screenful of migrations, or that uv's environments have no pip."""
+    """A client that says nothing of what is no news: a screenful of migrations, environments without pip, models at hand."""
     from mlflow import MlflowClient
 
-    for name in ("mlflow.store.db.utils", "alembic", "mlflow.utils.environment"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
 
@@ -121,5 +143,14 @@ def public_address(uri: str) -> str:
 
 
 def public_words(error: Exception, uri: str) -> str:
-    """The first line of an error, as short as a log line, and without what is secret in an address."""
-    return str(error).replace(uri.rstrip("/"), public_address(uri).rstrip("/")).splitlines()[0][:300]
+    """An error as short as a log line, without what is secret in an address: why nobody answers, else its first line."""
+    address, root = public_address(uri).rstrip("/"), _root(error)
+    if isinstance(root, (ConnectionError, TimeoutError, socket.gaierror)):
+        return f"{address} does not answer ({(root.strerror or str(root)).replace(uri.rstrip('/'), address)})"
+    return str(error).replace(uri.rstrip("/"), address).splitlines()[0][:300]
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error began with: MLflow's own words of a broken line are those of three libraries, one within the other."""
+    inner = error.__cause__ or error.__context__
+    return error if inner is None else _root(inner)
