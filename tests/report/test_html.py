@@ -16,6 +16,7 @@ from georelay.files import write_json
 from georelay.report.compare import compare_study
 from georelay.report.figures import draw_study
 from georelay.report.html import report_path, write_report
+from georelay.report.links import MENU
 
 VOID = {"meta", "link", "img", "br", "input", "line", "circle"}
 SERVER = "http://127.0.0.1:5000/"
@@ -118,7 +119,8 @@ def test_tables_can_be_reached_and_read_aloud(text: str) -> None:
 def test_runs_are_linked_where_they_were_imported(text: str) -> None:
     part = text[text.index("<summary>Runs in MLflow") : text.index('id="study-grass"')]
     method = re.search(r'<th scope="row">clouds-method</th>(.*?)</tr>', part)
-    assert method and re.findall(r'href="([^"]*)"', method[1]) == [f"{SERVER}#/experiments/7/runs/id-{end}" for end in "d1"]
+    pages = [f"{SERVER}#/experiments/7/runs/id-{end}{MENU}" for end in "d1"]
+    assert method and re.findall(r'href="([^"]*)"', method[1]) == pages
     assert '<th scope="row">clouds-student</th>' not in part and "make ui" in part
 
 
