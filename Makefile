@@ -60,7 +60,7 @@ crate: setup ## results/crates/$(STUDY).zip: a study as an RO-Crate, for others 
 	georelay crate $(STUDY)
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	@test -e results/mlflow/mlflow.db || georelay track
+	@test -e results/mlflow/mlflow.db || georelay track || { rm -f results/mlflow/mlflow.db; exit 2; }
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri sqlite:///results/mlflow/mlflow.db --artifacts-destination results/mlflow/artifacts
