@@ -62,7 +62,7 @@ crate: setup ## results/crates/$(STUDY).zip: a study as an RO-Crate, for others 
 ui: setup ## MLflow on http://127.0.0.1:5000
 	@test -e results/mlflow/mlflow.db || georelay track || { rm -f results/mlflow/mlflow.db; exit 2; }
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri sqlite:///results/mlflow/mlflow.db --artifacts-destination results/mlflow/artifacts
 
 bench: setup ## measure; each file prints one JSON object as its last line
