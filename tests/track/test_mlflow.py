@@ -1,4 +1,4 @@
-"""Import into a real SQLite store: complete, idempotent, mended after a kill, and by one writer at a time.
+"""Import into a real SQLite store: complete, idempotent, mended after a kill.
 
 The store of an import is made once and copied: MLflow takes seconds to make the tables of a new database.
 """
@@ -10,10 +10,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ from evidence import PLACE, Project, finish_study
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
 
 from georelay.errors import UserError
 from georelay.files import read_json, sha256_file
@@ -36,7 +33,6 @@ from georelay.track.database import Database
 from georelay.track.mlflow import Study
 from georelay.track.pictures import draw_pictures
 from georelay.track.server import Server
-from georelay.track.store import writer_lock
 
 SEEDS, SCENES = [0, 1], 2
 Studies = dict[str, list[dict[str, Any]]]
@@ -329,24 +325,6 @@ def test_failed_seeds_and_rows_without_runs_are_passed_over(project: tuple[Path,
     assert set(runs(root)) == {"clouds-method", "clouds-method/seed1"}
 
 
-def test_a_second_writer_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entered, order = threading.Event(), []
-
-    def second() -> None:
-        with writer_lock(tmp_path):
-            order.append("second")
-            entered.set()
-
-    with writer_lock(tmp_path):
-        waiting = threading.Thread(target=second)
-        waiting.start()
-        assert not entered.wait(0.1)
-        order.append("first")
-    assert entered.wait(5)
-    waiting.join()
-    assert order == ["first", "second"] and "another import is writing" in capsys.readouterr().err
-
-
 def test_a_broken_store_is_one_clear_message(project: tuple[Path, Studies]) -> None:
     root, studies = project
     with pytest.raises(UserError, match=r"nowhere://x: MLflow refuses"):
@@ -372,22 +350,6 @@ def test_a_new_database_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         store.make_embedded(tmp_path)
     assert list((tmp_path / "results/mlflow").iterdir()) == []
-
-
-def test_addresses_are_told_without_passwords() -> None:
-    assert store.public_address("https://me:secret@host:8080/ml") == "https://host:8080/ml"
-    assert store.public_address("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
-    refused = ValueError("request to https://me:secret@host failed\nfor long")
-    assert store.public_words(refused, "https://me:secret@host/") == "request to https://host failed"
-
-
-def test_a_server_that_is_not_there_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        uri = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(MlflowException) as refused:
-        MlflowClient(uri).get_experiment_by_name("clouds")
-    assert store.public_words(refused.value, uri) == f"{uri.replace('me:secret@', '')} does not answer (Connection refused)"
 
 
 def test_mlflow_and_torch_are_imported_when_they_are_needed() -> None:
