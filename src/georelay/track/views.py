@@ -10,9 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from georelay.report.links import MENU
+
 TAG = "mlflow.sharedViewState."
 ROWS, CHARTS = "georelay-rows", "georelay-charts"
-TRAINING = "workflowType=machine_learning"  # the page opens with the menus of language models otherwise
 COLUMNS = ("miou", "miou.sd", "difference", "difference.low", "difference.high", "p_holm", "val_miou", "run.seconds")
 RUNS = 20  # in a chart, at most
 AXES = 4  # parameters in parallel coordinates, beyond which their names run into each other
@@ -28,7 +29,7 @@ def view_tags(params: Sequence[str], pictures: Sequence[str]) -> dict[str, str]:
 
 def view_links(experiment: str) -> dict[str, str]:
     """Where the views are on the page, by name."""
-    place = f"#/experiments/{experiment}/runs?{TRAINING}&viewStateShareKey="
+    place = f"#/experiments/{experiment}/runs{MENU}&viewStateShareKey="
     return {"rows": place + ROWS, "charts": f"{place}{CHARTS}&compareRunsMode=CHART"}
 
 
