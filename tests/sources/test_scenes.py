@@ -93,6 +93,13 @@ def test_no_class_is_rare(name: str, domain: int) -> None:
     assert shares.min() > 0.02
 
 
+@pytest.mark.parametrize("name", ["clouds", "landcover", "crosscity", "allweather"])
+def test_classes_are_told_apart_in_grey(name: str) -> None:
+    colours = np.array([colour for _, colour in SCENERIES[name].classes])
+    grey = np.sort(colours @ (0.299, 0.587, 0.114))
+    assert np.diff(grey).min() > 20, f"greys of 256: {grey.round()}"
+
+
 def test_cities_swap_one_band() -> None:
     source, target = (place.camera.bands for place in SCENERIES["crosscity"].domains)
     assert sum(a != b for a, b in zip(source, target, strict=True)) == 1

@@ -133,16 +133,17 @@ def _draw_corpus(key: Key, domain: Domain, size: int, gsd: float) -> tuple[Image
     return {"optical": image, "layers": layers}, np.full((size, size), kind, np.uint8)
 
 
+# From dark to light: tree, building, water, road, bare, grass, crop. In grey, too, each is told from the next.
 _LAND = (
-    ("bare", (194, 160, 106)),
-    ("grass", (158, 208, 94)),
-    ("crop", (232, 213, 71)),
-    ("tree", (22, 112, 38)),
-    ("water", (48, 92, 225)),
-    ("building", (214, 48, 38)),
-    ("road", (96, 96, 96)),
+    ("bare", (198, 150, 102)),
+    ("grass", (156, 216, 106)),
+    ("crop", (250, 236, 130)),
+    ("tree", (8, 60, 24)),
+    ("water", (36, 112, 212)),
+    ("building", (142, 34, 132)),
+    ("road", (134, 134, 134)),
 )
-_CITY = (_LAND[0], ("low vegetation", (158, 208, 94)), *_LAND[3:])
+_CITY = (_LAND[0], ("low vegetation", _LAND[1][1]), *_LAND[3:])
 # Colours as published with the KTDA data sets.
 _CLOUD = (("clear", (79, 253, 199)), ("shadow", (221, 53, 223)), ("thin", (251, 255, 41)), ("thick", (77, 2, 115)))
 _GRASS = (
