@@ -40,8 +40,8 @@ class Measure:
 
 TIME = "wall time of the whole training, validation included, by its steps, the machine being as busy as it was"
 MEMORY = (
-    "most memory in use until the training ended, of its process or on the GPU where it ran; seeds that the same process had "
-    "trained before count, so that those after the first are no measurements of their own"
+    "most memory in use during the training: on the GPU where it ran, else by its process, with what that still holds of a seed "
+    "it trained before"
 )
 MEASURES = (
     Measure("boundary_f1", "boundary F1", 100, ".1f"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from georelay.train.distributed import World, joined_world
 from georelay.train.energy import Counter, counters_of, watched
 from georelay.train.history import History
 from georelay.train.loop import Listener, Session, step_seed, train
+from georelay.train.memory import forget_peak, peak_mb
 from georelay.train.optimizer import Optimisers
 
 
@@ -32,6 +32,7 @@ def train_run(plan: dict[str, Any], seed: int, root: Path, fingerprint: str, lis
     """Train the plan with a seed, or go on where it was interrupted, and write results/runs/<experiment>/seed<k>."""
     settings = plan["settings"]["train"]
     device = prepare_torch(settings)
+    forget_peak(device)
     with joined_world(device.type) as world:
         _require_shares(settings, world)
         session = open_session(plan, seed, root, fingerprint, device, world)
@@ -126,7 +127,6 @@ def _joules(counters: Sequence[Counter], done: int, steps: int) -> float | None:
 
 
 def _timing(session: Session, seconds: float, steps: int) -> dict[str, Any]:
-    cuda = session.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    facts = {"seconds": round(seconds, 3), "seconds_per_step": round(seconds / max(steps, 1), 5), "peak_mb": round(peak, 1)}
-    return facts | {"device": torch.cuda.get_device_name() if cuda else "cpu"}
+    name = torch.cuda.get_device_name() if session.device.type == "cuda" else "cpu"
+    peak = round(peak_mb(session.device), 1)
+    return {"seconds": round(seconds, 3), "seconds_per_step": round(seconds / max(steps, 1), 5), "peak_mb": peak, "device": name}
