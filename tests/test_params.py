@@ -349,6 +349,17 @@ def test_an_online_row_needs_its_teacher_but_no_features(values: dict[str, Any],
         loaded(values, tmp_path)
 
 
+def test_a_row_is_refused_whose_change_the_default_run_replaces(values: dict[str, Any], tmp_path: Path) -> None:
+    own = {"like": "clouds-student", "why": "how much of a gain is a larger step?", "set": {"train": {"lr": 6.0e-3}}}
+    values["experiments"]["clouds-rated"] = own
+    loaded(values, tmp_path)  # not active: it may be a row of the reference
+    values["active"]["experiments"].append("clouds-rated")
+    with pytest.raises(UserError, match=r"replaces all that clouds-rated changes, which leaves clouds-student"):
+        rows(loaded(values, tmp_path))
+    own["set"]["train"]["weight_decay"] = 0.5
+    assert rows(loaded(values, tmp_path))[-1].train.weight_decay == 0.5
+
+
 ALONE = """
 like: {base}
 active:

@@ -10,7 +10,7 @@ from georelay.files import digest
 from georelay.methods.options import METHODS
 from georelay.reading import PARAMS, lookup, validated
 from georelay.reference import plain_name, reference_name
-from georelay.settings import GROUPS, TASK_KEYS, Params, Row
+from georelay.settings import GROUPS, TASK_KEYS, Experiment, Params, Row
 from georelay.settings.teacher import Teacher
 
 ROW_KEYS = (*TASK_KEYS, "teacher_view")  # what `set` may change beside the groups and the method's own settings
@@ -61,7 +61,17 @@ def resolve(params: Params, name: str) -> Row:
 def _smaller(params: Params, row: Row) -> Row:
     """An active row with the budget that `active` gives it."""
     over = params.active.set
+    _require_effect(params.experiments[row.name], row, over)
     return _stretched(_resolve(params, row.name, over) if over else row, params.active.times)
+
+
+def _require_effect(own: Experiment, row: Row, over: Mapping[str, Any]) -> None:
+    """Whatever the row alone changes would be replaced: it would be its parent once more, and look like a change of no effect."""
+    inherits = all(getattr(own, key) is None for key in INHERITED)
+    if inherits and own.set and merged(own.set, over) == over:
+        where = f"{PARAMS}: experiments.{row.name}.set"
+        hint = "change something else, or take that out of `active.set`; as a row of the reference it counts"
+        raise UserError(f"`active.set` replaces all that {row.name} changes, which leaves {row.parent}", where, hint)
 
 
 def _stretched(row: Row, times: float) -> Row:
